@@ -1,0 +1,2 @@
+//! The `onnx-pass` command.
+fn main() {}
