@@ -1,1 +1,5 @@
 //! Passes over ONNX graphs.
+
+pub mod expr;
+pub mod options;
+pub mod suggest;
