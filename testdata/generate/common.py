@@ -28,13 +28,16 @@ def walk(message):
 
 
 def clean(model):
-    """Removes what would tell where and by whom a model was exported: doc strings and stack traces."""
+    """Removes what would tell where and by whom a model was exported: doc strings and stack traces.
+
+    The two longest of the exporter's notes on each node go too, for size."""
+    gone = ("stack_trace", "fx_node", "class_hierarchy")
     for message in walk(model):
         names = message.DESCRIPTOR.fields_by_name
         if "doc_string" in names:
             message.ClearField("doc_string")
         if "metadata_props" in names:
-            kept = [(p.key, p.value) for p in message.metadata_props if "stack_trace" not in p.key]
+            kept = [(p.key, p.value) for p in message.metadata_props if not p.key.endswith(gone)]
             del message.metadata_props[:]
             for key, value in kept:
                 message.metadata_props.add(key=key, value=value)
