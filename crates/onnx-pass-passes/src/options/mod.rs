@@ -256,11 +256,11 @@ fn check_any(
     value: &Value,
     kinds: &[OptionKind],
     kind: &OptionKind,
-    path: &mut Vec<String>,
+    path: &[String],
 ) -> Result<(), OptionError> {
     let mut closest = Vec::new();
     for kind in kinds {
-        match check_value(value, kind, &mut path.clone()) {
+        match check_value(value, kind, &mut path.to_vec()) {
             Ok(()) => return Ok(()),
             Err(error) if kind.has_shape_of(value) => closest.push(error),
             Err(_) => {}
