@@ -1,0 +1,357 @@
+//! Edits that move or copy whole graphs: inlining a branch, calling a function in place.
+
+use bytes::Bytes;
+use ecow::EcoString;
+use rustc_hash::FxHashMap;
+
+use crate::edit::Place;
+use crate::error::{Error, Result};
+use crate::model::*;
+use crate::{AttrValue, Attribute, GraphId, NodeId, ValueId};
+
+impl Model {
+    /// Puts the nodes of one subgraph of `node` in the node's place: its inputs become `inputs`, its outputs
+    /// take over the node's, in order, and keep their names. The node and its other subgraphs go.
+    ///
+    /// For an `If` whose condition is known `inputs` is empty; for a `Loop` that runs once it is what the
+    /// body sees in that turn.
+    ///
+    /// # Errors
+    /// When `graph` is not a subgraph of `node`, or the numbers of inputs or outputs do not fit.
+    pub fn inline_graph(&mut self, node: NodeId, graph: GraphId, inputs: &[ValueId]) -> Result<()> {
+        if !self.node(node).subgraphs().any(|g| g == graph) {
+            return Err(Error::edit(format!("{}: not its subgraph", self.describe(node))));
+        }
+        let g = self.graph(graph);
+        let (n_in, n_out) = (g.inputs.len(), g.outputs.len());
+        if n_in != inputs.len() || n_out < self.node(node).outputs.len() {
+            return Err(Error::edit(format!(
+                "{}: the subgraph has {n_in} inputs and {n_out} outputs, {} and {} are wanted",
+                self.describe(node),
+                inputs.len(),
+                self.node(node).outputs.len()
+            )));
+        }
+        self.drop_other_subgraphs(node, graph);
+        let params = std::mem::take(&mut self.graphs[graph.index()].inputs);
+        for (p, v) in params.iter().zip(inputs) {
+            self.redirect_all(*p, *v);
+            self.mark_removed(*p);
+        }
+        let mut results = Vec::with_capacity(n_out);
+        while let Some(o) = self.graphs[graph.index()].outputs.pop() {
+            self.drop_use(o.value, o.use_pos);
+            results.push(o.value);
+        }
+        results.reverse();
+        self.move_body(graph, node);
+        let outputs: Vec<Option<ValueId>> = self.node(node).outputs.to_vec();
+        let mut taken: Vec<ValueId> = Vec::new();
+        for (old, new) in outputs.into_iter().zip(results) {
+            let Some(old) = old else { continue };
+            let parent = self.node(node).graph;
+            let owns = self.value(new).producer().is_some() && self.value(new).graph == parent;
+            let renamable = owns && !taken.contains(&new) && self.output_uses(new).is_empty();
+            if renamable && params_do_not_hold(&params, new) && !inputs.contains(&new) && self.output_uses(old).is_empty()
+            {
+                self.swap_names(old, new);
+            }
+            self.replace_value(old, new)?;
+            taken.push(new);
+        }
+        self.remove_node(node)
+    }
+
+    /// All uses, graph outputs' of inner graphs included, without regard to names.
+    fn redirect_all(&mut self, old: ValueId, new: ValueId) {
+        self.replace_uses(old, new);
+        for (g, k) in self.output_uses(old) {
+            self.set_output(g, k as usize, new);
+        }
+    }
+
+    fn drop_other_subgraphs(&mut self, node: NodeId, keep: GraphId) {
+        let others: Vec<GraphId> = self.node(node).subgraphs().filter(|g| *g != keep).collect();
+        let mut doomed = Vec::new();
+        for g in others {
+            doomed.extend(self.dismantle(g));
+        }
+        while let Some(n) = doomed.pop() {
+            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
+                doomed.extend(self.dismantle(g));
+            }
+            self.gut_node(n);
+        }
+        // The kept graph is about to be emptied: the node no longer owns any.
+        self.nodes[node.index()].attributes.retain(|a| a.value.graphs().is_empty());
+        self.touch(node);
+    }
+
+    /// Takes a node of a graph that goes as a whole out of everything, whether or not its outputs are read.
+    fn gut_node(&mut self, n: NodeId) {
+        for slot in 0..self.node(n).inputs.len() {
+            let (v, pos) = (self.node(n).inputs[slot], self.node(n).use_pos[slot]);
+            if let Some(v) = v {
+                self.drop_use(v, pos);
+            }
+        }
+        for v in self.node(n).outputs.clone().into_iter().flatten() {
+            self.mark_removed(v);
+        }
+        let x = &mut self.nodes[n.index()];
+        x.inputs.clear();
+        x.use_pos.clear();
+        x.attributes.clear();
+        self.unlink_raw(n);
+    }
+
+    /// Moves nodes, initializers and declarations of `graph` to before `node`.
+    fn move_body(&mut self, graph: GraphId, node: NodeId) {
+        let parent = self.node(node).graph;
+        for n in self.node_ids(graph) {
+            self.unlink_raw(n);
+            self.link_raw(n, parent, Some(node));
+            for v in self.node(n).outputs.clone().into_iter().flatten() {
+                self.adopt(v, parent);
+            }
+            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
+                self.graphs[g.index()].parent = Some(parent);
+            }
+        }
+        let g = &mut self.graphs[graph.index()];
+        g.owner = GraphOwner::Detached;
+        let inits = std::mem::take(&mut g.initializers);
+        let sparse = std::mem::take(&mut g.sparse_initializers);
+        let infos = std::mem::take(&mut g.value_info);
+        let annotations = std::mem::take(&mut g.annotations);
+        for v in inits.iter().copied().chain(sparse.iter().map(|s| s.0)) {
+            self.adopt(v, parent);
+        }
+        let p = &mut self.graphs[parent.index()];
+        p.initializers.extend(inits);
+        p.sparse_initializers.extend(sparse);
+        p.value_info.extend(infos);
+        p.annotations.extend(annotations);
+        self.touch_graph(parent);
+    }
+
+    /// Makes a value belong to `graph`, under another name where its own is taken.
+    fn adopt(&mut self, v: ValueId, graph: GraphId) {
+        if self.value(v).graph == graph {
+            return;
+        }
+        self.values[v.index()].graph = graph;
+        let name = self.values[v.index()].name.clone();
+        if self.name_count(&name) > 1 {
+            let fresh = self.fresh_name(&name);
+            self.set_name(v, fresh);
+        }
+    }
+
+    /// Replaces a call of a model-local function by the function's body. Attribute references get the call's
+    /// values, or the function's defaults. Names of inner values and nodes are prefixed with the call's name.
+    ///
+    /// # Errors
+    /// When the node calls no function, the call does not fit the signature, or the function's operators are
+    /// resolved by another version of an opset than those around the call.
+    pub fn inline_call(&mut self, node: NodeId) -> Result<()> {
+        let Some(f) = self.callee(node) else {
+            return Err(Error::edit(format!("{}: calls no model-local function", self.describe(node))));
+        };
+        let function = self.function(f).clone();
+        let body = function.graph;
+        self.check_call(node, &function)?;
+        self.merge_opsets(node, &function)?;
+        let call = self.node(node).clone();
+        let prefix = if call.name().is_empty() { function.name.clone() } else { call.name().into() };
+        let mut map: FxHashMap<ValueId, Option<ValueId>> = FxHashMap::default();
+        for (k, p) in self.graph(body).inputs.clone().into_iter().enumerate() {
+            map.insert(p, call.input(k));
+        }
+        let mut copier = Copier { prefix, call: &call, function: &function, map };
+        for n in self.node_ids(body) {
+            copier.node(self, n, call.graph, Place::Before(node))?;
+        }
+        let results: Vec<ValueId> = self.graph(body).outputs.iter().map(|o| o.value).collect();
+        let mut taken: Vec<ValueId> = Vec::new();
+        for (old, result) in call.outputs.iter().zip(results) {
+            let Some(old) = *old else { continue };
+            let Some(new) = copier.map.get(&result).copied().flatten() else {
+                return Err(Error::edit(format!("{}: an absent input is returned", self.describe(node))));
+            };
+            let ours = !self.graph(body).inputs.contains(&result) && !taken.contains(&new);
+            if ours && self.output_uses(old).is_empty() && self.output_uses(new).is_empty() {
+                self.swap_names(old, new);
+                let info = self.values[old.index()].info.take();
+                if let Some(info) = info {
+                    self.values[new.index()].info = Some(info);
+                    let g = &mut self.graphs[call.graph.index()];
+                    g.value_info.iter_mut().filter(|v| **v == old).for_each(|v| *v = new);
+                }
+            }
+            self.replace_value(old, new)?;
+            taken.push(new);
+        }
+        self.remove_node(node)
+    }
+
+    fn check_call(&self, node: NodeId, f: &Function) -> Result<()> {
+        let (n, g) = (self.node(node), self.graph(f.graph));
+        if n.inputs.len() > g.inputs.len() || n.outputs.len() > g.outputs.len() {
+            return Err(Error::edit(format!(
+                "{}: {} inputs and {} outputs, the function has {} and {}",
+                self.describe(node),
+                n.inputs.len(),
+                n.outputs.len(),
+                g.inputs.len(),
+                g.outputs.len()
+            )));
+        }
+        Ok(())
+    }
+
+    fn merge_opsets(&mut self, node: NodeId, f: &Function) -> Result<()> {
+        let graph = self.node(node).graph;
+        let root = self.root_of(graph);
+        for o in &f.opset_imports {
+            let domain = canonical_domain(o.domain.as_deref().unwrap_or(""));
+            match self.opset(graph, domain) {
+                Some(v) if Some(v) == o.version => {}
+                Some(v) if self.nodes_of_domain(f.graph, domain) => {
+                    return Err(Error::edit(format!(
+                        "function {}::{} imports opset {} of `{domain}`, its caller {v}: convert one to the other's first",
+                        f.domain.as_deref().unwrap_or(""),
+                        f.name,
+                        o.version.unwrap_or(0)
+                    )));
+                }
+                Some(_) => {}
+                None => match self.graph(root).owner {
+                    GraphOwner::Function(caller) => {
+                        self.functions[caller.index()].opset_imports.push(o.clone());
+                        self.functions[caller.index()].src = Bytes::new();
+                    }
+                    _ => self.header.opset_imports.push(o.clone()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn nodes_of_domain(&self, graph: GraphId, domain: &str) -> bool {
+        self.graphs_in(graph)
+            .into_iter()
+            .any(|g| self.nodes(g).any(|(id, n)| n.domain() == domain && self.callee(id).is_none()))
+    }
+}
+
+fn params_do_not_hold(params: &[ValueId], v: ValueId) -> bool {
+    !params.contains(&v)
+}
+
+/// Copies nodes of a function's body.
+struct Copier<'f> {
+    prefix: EcoString,
+    call: &'f Node,
+    function: &'f Function,
+    /// The body's values, and what stands for them at the call; `None` for an input that the call leaves out.
+    map: FxHashMap<ValueId, Option<ValueId>>,
+}
+
+impl Copier<'_> {
+    fn name(&self, m: &mut Model, name: &str) -> EcoString {
+        if name.is_empty() { EcoString::new() } else { m.fresh_name(&format!("{}/{name}", self.prefix)) }
+    }
+
+    fn node(&mut self, m: &mut Model, id: NodeId, graph: GraphId, place: Place) -> Result<()> {
+        let old = m.node(id).clone();
+        let copy = m.new_node_raw(graph);
+        let mut n = Node { src: Bytes::new(), prev: None, next: None, graph, ..old.clone() };
+        n.inputs.clear();
+        n.use_pos.clear();
+        n.name = old.name.as_ref().map(|x| self.name(m, x)).filter(|x| !x.is_empty());
+        n.outputs = old.outputs.iter().map(|_| None).collect();
+        for (k, v) in old.outputs.iter().enumerate() {
+            let Some(v) = *v else { continue };
+            let name = m.value(v).name.clone();
+            let name = self.name(m, &name);
+            let new = m.new_value_raw(graph, name, Def::Node { node: copy, index: k as u32 });
+            if let Some(info) = m.value(v).info.clone() {
+                m.values[new.index()].info = Some(info);
+                m.graphs[graph.index()].value_info.push(new);
+            }
+            self.map.insert(v, Some(new));
+            n.outputs[k] = Some(new);
+        }
+        n.attributes = Vec::new();
+        let before = match place {
+            Place::Before(b) => Some(b),
+            _ => None,
+        };
+        m.nodes[copy.index()] = n;
+        m.link_raw(copy, graph, before);
+        for v in &old.inputs {
+            let v = v.and_then(|v| self.map.get(&v).copied().unwrap_or(Some(v)));
+            m.push_input_raw(copy, v);
+        }
+        for a in &old.attributes {
+            if let Some(a) = self.attribute(m, a, copy)? {
+                m.nodes[copy.index()].attributes.push(a);
+            }
+        }
+        m.touch(copy);
+        Ok(())
+    }
+
+    fn attribute(&mut self, m: &mut Model, a: &Attribute, owner: NodeId) -> Result<Option<Attribute>> {
+        let value = match &a.value {
+            AttrValue::Ref { name, .. } => {
+                let given = self.call.attribute(name);
+                let default = self.function.attribute_defaults.iter().find(|d| d.name == *name);
+                // An attribute that neither gives is absent in the body, and its operator's default holds.
+                let Some(found) = given.or(default) else { return Ok(None) };
+                if !found.value.graphs().is_empty() {
+                    return Err(Error::edit(format!("attribute `{name}` of a call holds a graph")));
+                }
+                found.value.clone()
+            }
+            AttrValue::Graph(g) => AttrValue::Graph(self.graph(m, *g, owner)?),
+            AttrValue::Graphs(gs) => {
+                AttrValue::Graphs(gs.iter().map(|g| self.graph(m, *g, owner)).collect::<Result<_>>()?)
+            }
+            other => other.clone(),
+        };
+        let kept = matches!(a.value, AttrValue::Ref { .. } | AttrValue::Graph(_) | AttrValue::Graphs(_));
+        let src = if kept { Bytes::new() } else { a.src.clone() };
+        Ok(Some(Attribute { name: a.name.clone(), value, doc: a.doc.clone(), rest: a.rest.clone(), src }))
+    }
+
+    fn graph(&mut self, m: &mut Model, g: GraphId, owner: NodeId) -> Result<GraphId> {
+        let parent = m.node(owner).graph;
+        let copy = m.new_graph_raw(GraphOwner::Node(owner), Some(parent));
+        let old = m.graph(g).clone();
+        for &v in old.inputs.iter().chain(&old.initializers) {
+            if self.map.contains_key(&v) {
+                continue;
+            }
+            let value = m.value(v).clone();
+            let name = self.name(m, &value.name);
+            let new = m.new_value_raw(copy, name, value.def);
+            m.values[new.index()].info = value.info;
+            m.values[new.index()].init = value.init;
+            self.map.insert(v, Some(new));
+        }
+        let mapped = |c: &Self, v: ValueId| c.map.get(&v).copied().flatten().unwrap_or(v);
+        m.graphs[copy.index()].inputs = old.inputs.iter().map(|v| mapped(self, *v)).collect();
+        m.graphs[copy.index()].initializers = old.initializers.iter().map(|v| mapped(self, *v)).collect();
+        (m.graphs[copy.index()].name, m.graphs[copy.index()].doc) = (old.name.clone(), old.doc.clone());
+        for n in m.node_ids(g) {
+            self.node(m, n, copy, Place::End(copy))?;
+        }
+        for o in &old.outputs {
+            let v = mapped(self, o.value);
+            m.push_output_raw(copy, v, o.info.clone());
+        }
+        Ok(copy)
+    }
+}

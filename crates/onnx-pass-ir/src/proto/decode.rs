@@ -1,0 +1,517 @@
+//! Bytes to IR.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ecow::EcoString;
+use prost::Message;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::parts::{At, Bad, Context, Outcome, Rest, opset, pair, pairs, ty};
+use super::schema;
+use super::wire::{Field, Fields};
+use crate::external::ExternalRoot;
+use crate::model::*;
+use crate::{AttrValue, Attribute, Error, FunctionId, GraphId, MAX_NESTED_GRAPHS, NodeId, ValueId};
+
+/// Reads a model from the bytes of a file.
+pub(crate) fn model(base: &Bytes, root: Arc<ExternalRoot>) -> Result<Model, Error> {
+    let mut d = Decoder {
+        cx: Context { base: base.clone(), root },
+        model: Model::empty(),
+        interned: FxHashMap::default(),
+        scopes: Vec::new(),
+    };
+    d.model(base)?;
+    Ok(d.model)
+}
+
+struct Decoder<'a> {
+    cx: Context,
+    model: Model,
+    interned: FxHashMap<&'a str, EcoString>,
+    /// The names of each enclosing graph, innermost last.
+    scopes: Vec<FxHashMap<&'a str, ValueId>>,
+}
+
+/// The fields of a graph or function body, sorted by kind.
+#[derive(Default)]
+struct Body<'a> {
+    nodes: Vec<Field<'a>>,
+    inputs: Vec<Field<'a>>,
+    outputs: Vec<Field<'a>>,
+    initializers: Vec<Field<'a>>,
+    sparse: Vec<Field<'a>>,
+    value_info: Vec<Field<'a>>,
+    annotations: Vec<Field<'a>>,
+}
+
+/// A graph in an attribute, to be read once the names around it are known.
+struct PendingGraph<'a> {
+    node: NodeId,
+    attribute: usize,
+    index: usize,
+    payload: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    fn intern(&mut self, s: &'a str) -> EcoString {
+        self.interned.entry(s).or_insert_with(|| s.into()).clone()
+    }
+
+    fn model(&mut self, bytes: &'a [u8]) -> Outcome<()> {
+        let mut fields = Fields::new(bytes);
+        let (mut rest, mut graph, mut functions, mut training) = (Rest::default(), None, Vec::new(), Vec::new());
+        let mut h = Header::default();
+        while let Some(f) = fields.next()? {
+            match f.number {
+                1 => h.ir_version = Some(f.int()?),
+                2 => h.producer_name = Some(f.str()?.into()),
+                3 => h.producer_version = Some(f.str()?.into()),
+                4 => h.domain = Some(f.str()?.into()),
+                5 => h.model_version = Some(f.int()?),
+                6 => h.doc = Some(f.str()?.into()),
+                7 if graph.is_some() => return Err("two graphs in one model".into()),
+                7 => graph = Some(f.len()?),
+                8 => h.opset_imports.push(opset(&f).at(|| "opset_import".into())?),
+                14 => pairs(&mut h.metadata, &f).at(|| "metadata_props".into())?,
+                20 => training.push(f),
+                25 => functions.push(f),
+                26 => h.configurations.push(self.cx.slice(f.whole)),
+                _ => rest.push(&f),
+            }
+        }
+        h.rest = rest.take();
+        self.model.header = h;
+        let graph = graph.ok_or("no graph: not an ONNX model, or cut short")?;
+        let main = self.model.main;
+        self.scopes.push(FxHashMap::default());
+        self.graph(graph, main, 0).at(|| "graph".into())?;
+        for (i, t) in training.iter().enumerate() {
+            self.training(t, i).at(|| format!("training_info[{i}]"))?;
+        }
+        self.scopes.clear();
+        for (i, f) in functions.iter().enumerate() {
+            self.function(f).at(|| format!("functions[{i}]"))?;
+        }
+        Ok(())
+    }
+
+    /// Reads a graph into `id`, whose scope is the innermost one.
+    fn graph(&mut self, bytes: &'a [u8], id: GraphId, nesting: usize) -> Outcome<()> {
+        let mut fields = Fields::new(bytes);
+        let (mut body, mut rest) = (Body::default(), Rest::default());
+        let (mut name, mut doc, mut metadata) = (None, None, Metadata::new());
+        while let Some(f) = fields.next()? {
+            match f.number {
+                1 => body.nodes.push(f),
+                2 => name = Some(f.str()?.into()),
+                5 => body.initializers.push(f),
+                10 => doc = Some(f.str()?.into()),
+                11 => body.inputs.push(f),
+                12 => body.outputs.push(f),
+                13 => body.value_info.push(f),
+                14 => body.annotations.push(f),
+                15 => body.sparse.push(f),
+                16 => pairs(&mut metadata, &f)?,
+                _ => rest.push(&f),
+            }
+        }
+        let g = &mut self.model.graphs[id.index()];
+        (g.name, g.doc, g.metadata, g.rest) = (name, doc, metadata, rest.take());
+        for (i, f) in body.inputs.iter().enumerate() {
+            let (name, mut info) = self.cx.value_info(f).at(|| format!("input[{i}]"))?;
+            info.src_name = name.into();
+            let v = self.define(id, name, Def::Input);
+            self.model.values[v.index()].info = Some(Box::new(info));
+            self.model.graphs[id.index()].inputs.push(v);
+        }
+        self.initializers(&body, id)?;
+        self.nodes(&body.nodes, id, nesting)?;
+        for (i, f) in body.outputs.iter().enumerate() {
+            let (name, mut info) = self.cx.value_info(f).at(|| format!("output[{i}]"))?;
+            info.src_name = name.into();
+            let v = self.resolve(id, name);
+            self.model.push_output_raw(id, v, info);
+        }
+        self.value_infos(&body.value_info, id)?;
+        for (i, f) in body.annotations.iter().enumerate() {
+            self.annotation(f, id).at(|| format!("quantization_annotation[{i}]"))?;
+        }
+        Ok(())
+    }
+
+    fn define(&mut self, graph: GraphId, name: &'a str, def: Def) -> ValueId {
+        let v = self.model.new_value_raw(graph, name.into(), def);
+        if !name.is_empty()
+            && let Some(scope) = self.scopes.last_mut()
+        {
+            scope.entry(name).or_insert(v);
+        }
+        v
+    }
+
+    /// The value that `name` means in the innermost scope; an unknown name becomes a value that nothing
+    /// defines, which `verify` reports.
+    fn resolve(&mut self, graph: GraphId, name: &'a str) -> ValueId {
+        for scope in self.scopes.iter().rev() {
+            if let Some(&v) = scope.get(name) {
+                return v;
+            }
+        }
+        self.define(graph, name, Def::Undefined)
+    }
+
+    fn initializers(&mut self, body: &Body<'a>, id: GraphId) -> Outcome<()> {
+        for (i, f) in body.initializers.iter().enumerate() {
+            let t = self.cx.tensor(f).at(|| format!("initializer[{i}]"))?;
+            let name = name_of(f, 8)?;
+            let v = match self.scopes.last().and_then(|s| s.get(name)).copied() {
+                Some(v) if self.model.values[v.index()].init.is_none() => v,
+                _ => self.define(id, name, Def::Initializer),
+            };
+            self.model.values[v.index()].init = Some(Arc::new(t));
+            self.model.graphs[id.index()].initializers.push(v);
+        }
+        for (i, f) in body.sparse.iter().enumerate() {
+            let t = self.cx.sparse_tensor(f).at(|| format!("sparse_initializer[{i}]"))?;
+            let mut inner = Fields::new(f.len()?);
+            let mut name = "";
+            while let Some(f) = inner.next()? {
+                if f.number == 1 {
+                    name = name_of(&f, 8)?;
+                }
+            }
+            let v = match self.scopes.last().and_then(|s| s.get(name)).copied() {
+                Some(v) => v,
+                None => self.define(id, name, Def::Initializer),
+            };
+            self.model.graphs[id.index()].sparse_initializers.push((v, Arc::new(t)));
+        }
+        Ok(())
+    }
+
+    fn nodes(&mut self, fields: &[Field<'a>], graph: GraphId, nesting: usize) -> Outcome<()> {
+        let mut names: Vec<&'a str> = Vec::new();
+        let mut pending: Vec<PendingGraph<'a>> = Vec::new();
+        let mut starts: Vec<(NodeId, usize)> = Vec::with_capacity(fields.len());
+        for (i, f) in fields.iter().enumerate() {
+            let start = names.len();
+            let id = self.node(f, graph, &mut names, &mut pending).at(|| format!("node[{i}]"))?;
+            starts.push((id, start));
+        }
+        let ends = starts.iter().skip(1).map(|(_, s)| *s).chain([names.len()]).collect::<Vec<_>>();
+        let mut subgraphs = pending.into_iter().peekable();
+        for ((id, start), end) in starts.into_iter().zip(ends) {
+            for name in &names[start..end] {
+                let v = if name.is_empty() { None } else { Some(self.resolve(graph, name)) };
+                self.model.push_input_raw(id, v);
+            }
+            while let Some(p) = subgraphs.next_if(|p| p.node == id) {
+                let describe = |m: &Model| format!("{}.{}", m.describe(id), m.node(id).attributes[p.attribute].name);
+                if nesting + 1 > MAX_NESTED_GRAPHS {
+                    return Err(Bad::from(format!(
+                        "graphs nested more than {MAX_NESTED_GRAPHS} deep: ONNX readers stop there; inline the inner ones"
+                    )));
+                }
+                let sub = self.model.new_graph_raw(GraphOwner::Node(id), Some(graph));
+                self.scopes.push(FxHashMap::default());
+                let read = self.graph(p.payload, sub, nesting + 1);
+                self.scopes.pop();
+                read.at(|| describe(&self.model))?;
+                match &mut self.model.nodes[id.index()].attributes[p.attribute].value {
+                    AttrValue::Graph(g) => *g = sub,
+                    AttrValue::Graphs(gs) => gs[p.index] = sub,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn node(
+        &mut self,
+        field: &Field<'a>,
+        graph: GraphId,
+        inputs: &mut Vec<&'a str>,
+        pending: &mut Vec<PendingGraph<'a>>,
+    ) -> Outcome<NodeId> {
+        let mut fields = Fields::new(field.len()?);
+        let id = self.model.new_node_raw(graph);
+        let mut n = Node::blank(graph);
+        let mut outputs: SmallVec<[&'a str; 2]> = SmallVec::new();
+        let mut rest = Rest::default();
+        while let Some(f) = fields.next()? {
+            match f.number {
+                1 => inputs.push(f.str()?),
+                2 => outputs.push(f.str()?),
+                3 => n.name = Some(f.str()?.into()),
+                4 => n.op_type = self.intern(f.str()?),
+                5 => {
+                    let k = n.attributes.len();
+                    let a = self.attribute(&f, |index, payload| {
+                        pending.push(PendingGraph { node: id, attribute: k, index, payload });
+                    });
+                    n.attributes.push(a.at(|| format!("attribute[{k}]"))?);
+                }
+                6 => n.doc = Some(f.str()?.into()),
+                7 => n.raw_domain = Some(self.intern(f.str()?)),
+                8 => n.overload = Some(f.str()?.into()),
+                9 => n.metadata.push(pair(&f)?),
+                10 => n.devices.push(
+                    schema::NodeDeviceConfiguration::decode(f.len()?).map_err(|e| e.to_string())?,
+                ),
+                _ => rest.push(&f),
+            }
+        }
+        n.rest = rest.take();
+        n.src = self.cx.slice(field.whole);
+        for (k, name) in outputs.into_iter().enumerate() {
+            let def = Def::Node { node: id, index: k as u32 };
+            n.outputs.push(if name.is_empty() { None } else { Some(self.define(graph, name, def)) });
+        }
+        self.model.place_node_raw(id, n);
+        Ok(id)
+    }
+
+    /// Reads an attribute. Graphs in it are handed to `graph` with their place in the list; the value holds
+    /// the main graph's id until they are read.
+    fn attribute(&mut self, field: &Field<'a>, mut graph: impl FnMut(usize, &'a [u8])) -> Outcome<Attribute> {
+        let mut fields = Fields::new(field.len()?);
+        let (mut name, mut doc, mut kind, mut reference) = (EcoString::new(), None, None, None);
+        let (mut one, mut floats, mut ints, mut strings) = (None, Vec::new(), Vec::new(), Vec::new());
+        let (mut tensors, mut graphs, mut sparse, mut types) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut rest = Rest::default();
+        while let Some(f) = fields.next()? {
+            match f.number {
+                1 => name = self.intern(f.str()?),
+                2 => one = Some(AttrValue::Float(f.float()?)),
+                3 => one = Some(AttrValue::Int(f.int()?)),
+                4 => one = Some(AttrValue::String(self.cx.slice(f.len()?))),
+                5 => one = Some(AttrValue::Tensor(Arc::new(self.cx.tensor(&f).at(|| "t".into())?))),
+                6 => {
+                    graph(0, f.len()?);
+                    one = Some(AttrValue::Graph(self.model.main));
+                }
+                7 => f.floats(&mut floats)?,
+                8 => f.ints(&mut ints)?,
+                9 => strings.push(self.cx.slice(f.len()?)),
+                10 => tensors.push(Arc::new(self.cx.tensor(&f).at(|| "tensors".into())?)),
+                11 => {
+                    graph(graphs.len(), f.len()?);
+                    graphs.push(self.model.main);
+                }
+                13 => doc = Some(f.str()?.into()),
+                14 => one = Some(AttrValue::Type(Box::new(ty(&f, 0)?))),
+                15 => types.push(ty(&f, 0)?),
+                20 => kind = Some(f.int32()?),
+                21 => reference = Some(EcoString::from(f.str()?)),
+                22 => one = Some(AttrValue::SparseTensor(Arc::new(self.cx.sparse_tensor(&f)?))),
+                23 => sparse.push(Arc::new(self.cx.sparse_tensor(&f)?)),
+                _ => rest.push(&f),
+            }
+        }
+        let value = match reference {
+            Some(name) if !name.is_empty() => AttrValue::Ref { name, kind: kind.unwrap_or(0) },
+            // A file of IR 1 has no `type`: the field that is set tells.
+            _ => match kind.unwrap_or(0) {
+                0 | 1..=5 | 11 | 13 if one.is_some() => one.unwrap_or(AttrValue::Undefined),
+                1 => AttrValue::Float(0.0),
+                2 => AttrValue::Int(0),
+                3 => AttrValue::String(Bytes::new()),
+                6 => AttrValue::Floats(floats),
+                7 => AttrValue::Ints(ints),
+                8 => AttrValue::Strings(strings),
+                9 => AttrValue::Tensors(tensors),
+                10 => AttrValue::Graphs(graphs),
+                12 => AttrValue::SparseTensors(sparse),
+                14 => AttrValue::Types(types),
+                0 if !floats.is_empty() => AttrValue::Floats(floats),
+                0 if !ints.is_empty() => AttrValue::Ints(ints),
+                0 if !strings.is_empty() => AttrValue::Strings(strings),
+                0 if !tensors.is_empty() => AttrValue::Tensors(tensors),
+                0 if !graphs.is_empty() => AttrValue::Graphs(graphs),
+                _ => AttrValue::Undefined,
+            },
+        };
+        Ok(Attribute { name, value, doc, rest: rest.take(), src: self.cx.slice(field.whole) })
+    }
+
+    fn value_infos(&mut self, fields: &[Field<'a>], id: GraphId) -> Outcome<()> {
+        for (i, f) in fields.iter().enumerate() {
+            let (name, mut info) = self.cx.value_info(f).at(|| format!("value_info[{i}]"))?;
+            info.src_name = name.into();
+            let known = self.scopes.last().and_then(|s| s.get(name)).copied();
+            match known {
+                Some(v) if self.model.values[v.index()].info.is_none() => {
+                    self.model.values[v.index()].info = Some(Box::new(info));
+                    self.model.graphs[id.index()].value_info.push(v);
+                }
+                _ => self.model.graphs[id.index()].stale_info.push((name.into(), info)),
+            }
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, name: &str) -> Option<ValueId> {
+        self.scopes.iter().rev().find_map(|s| s.get(name)).copied()
+    }
+
+    fn annotation(&mut self, f: &Field<'a>, id: GraphId) -> Outcome<()> {
+        let a = schema::TensorAnnotation::decode(f.len()?).map_err(|e| e.to_string())?;
+        let mut out = QuantAnnotation {
+            value: a.tensor_name.as_deref().and_then(|n| self.lookup(n)),
+            params: Vec::new(),
+            dangling: Metadata::new(),
+            dangling_name: None,
+            rest: Bytes::new(),
+        };
+        if out.value.is_none() {
+            out.dangling_name = a.tensor_name.map(Into::into);
+        }
+        for p in a.quant_parameter_tensor_names {
+            let (key, name) = (p.key.unwrap_or_default(), p.value.unwrap_or_default());
+            match self.lookup(&name) {
+                Some(v) => {
+                    self.model.values[v.index()].pins += 1;
+                    out.params.push((key.into(), v));
+                }
+                None => out.dangling.push((key.into(), name.into())),
+            }
+        }
+        let mut fields = Fields::new(f.len()?);
+        let mut rest = Rest::default();
+        while let Some(f) = fields.next()? {
+            if !matches!(f.number, 1 | 2) {
+                rest.push(&f);
+            }
+        }
+        out.rest = rest.take();
+        self.model.graphs[id.index()].annotations.push(out);
+        Ok(())
+    }
+
+    fn training(&mut self, field: &Field<'a>, index: usize) -> Outcome<()> {
+        let mut fields = Fields::new(field.len()?);
+        let mut t = TrainingInfo {
+            initialization: None,
+            algorithm: None,
+            initialization_binding: Vec::new(),
+            update_binding: Vec::new(),
+            rest: Bytes::new(),
+        };
+        let mut rest = Rest::default();
+        let (mut graphs, mut bindings) = ([None, None], Vec::new());
+        while let Some(f) = fields.next()? {
+            match f.number {
+                1 | 2 => graphs[f.number as usize - 1] = Some(f.len()?),
+                3 | 4 => bindings.push(f),
+                _ => rest.push(&f),
+            }
+        }
+        t.rest = rest.take();
+        let main = self.model.main;
+        let mut scopes = Vec::new();
+        for (k, payload) in graphs.into_iter().enumerate() {
+            let Some(payload) = payload else { continue };
+            let owner = GraphOwner::Training(index as u32, k == 1);
+            let id = self.model.new_graph_raw(owner, Some(main));
+            self.scopes.push(FxHashMap::default());
+            let read = self.graph(payload, id, 1);
+            scopes.extend(self.scopes.pop());
+            read?;
+            *(if k == 0 { &mut t.initialization } else { &mut t.algorithm }) = Some(id);
+        }
+        for f in bindings {
+            let b = schema::StringStringEntry::decode(f.len()?).map_err(|e| e.to_string())?;
+            let mut find = |name: Option<String>| {
+                let v = name.as_deref().and_then(|n| {
+                    scopes.iter().find_map(|s| s.get(n)).copied().or_else(|| self.lookup(n))
+                });
+                if let Some(v) = v {
+                    self.model.values[v.index()].pins += 1;
+                }
+                (name.map(EcoString::from), v)
+            };
+            let binding = Binding { key: find(b.key), value: find(b.value) };
+            (if f.number == 3 { &mut t.initialization_binding } else { &mut t.update_binding }).push(binding);
+        }
+        self.model.training.push(t);
+        Ok(())
+    }
+
+    fn function(&mut self, field: &Field<'a>) -> Outcome<()> {
+        let mut fields = Fields::new(field.len()?);
+        let id = FunctionId::new(self.model.functions.len());
+        let graph = self.model.new_graph_raw(GraphOwner::Function(id), None);
+        let mut out = Function {
+            name: EcoString::new(),
+            domain: None,
+            overload: None,
+            graph,
+            attributes: Vec::new(),
+            attribute_defaults: Vec::new(),
+            opset_imports: Vec::new(),
+            src: self.cx.slice(field.whole),
+            live: true,
+        };
+        let (mut body, mut rest, mut inputs, mut outputs) =
+            (Body::default(), Rest::default(), Vec::new(), Vec::new());
+        let (mut doc, mut metadata) = (None, Metadata::new());
+        while let Some(f) = fields.next()? {
+            match f.number {
+                1 => out.name = f.str()?.into(),
+                4 => inputs.push(f.str()?),
+                5 => outputs.push(f.str()?),
+                6 => out.attributes.push(f.str()?.into()),
+                7 => body.nodes.push(f),
+                8 => doc = Some(f.str()?.into()),
+                9 => out.opset_imports.push(opset(&f)?),
+                10 => out.domain = Some(f.str()?.into()),
+                11 => {
+                    let mut graphs = 0;
+                    let a = self.attribute(&f, |_, _| graphs += 1)?;
+                    if graphs > 0 {
+                        return Err("a function attribute whose default is a graph".into());
+                    }
+                    out.attribute_defaults.push(a);
+                }
+                12 => body.value_info.push(f),
+                13 => out.overload = Some(f.str()?.into()),
+                14 => pairs(&mut metadata, &f)?,
+                _ => rest.push(&f),
+            }
+        }
+        let g = &mut self.model.graphs[graph.index()];
+        (g.doc, g.metadata, g.rest) = (doc, metadata, rest.take());
+        let name = out.name.clone();
+        self.model.push_function_raw(out);
+        self.scopes.push(FxHashMap::default());
+        for n in inputs {
+            let v = self.define(graph, n, Def::Input);
+            self.model.graphs[graph.index()].inputs.push(v);
+        }
+        let read = self.nodes(&body.nodes, graph, 0).and_then(|()| {
+            for n in outputs {
+                let v = self.resolve(graph, n);
+                self.model.push_output_raw(graph, v, ValueInfo::default());
+            }
+            self.value_infos(&body.value_info, graph)
+        });
+        self.scopes.pop();
+        read.at(|| format!("\"{name}\""))
+    }
+}
+
+/// The string in field `number` of a message, borrowed from the source.
+fn name_of<'a>(field: &Field<'a>, number: u32) -> Outcome<&'a str> {
+    let mut fields = Fields::new(field.len()?);
+    let mut name = "";
+    while let Some(f) = fields.next()? {
+        if f.number == number {
+            name = f.str()?;
+        }
+    }
+    Ok(name)
+}

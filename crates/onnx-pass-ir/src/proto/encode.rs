@@ -1,0 +1,319 @@
+//! IR to bytes.
+
+use bytes::Bytes;
+
+use super::encode_parts::{opset, pair, sparse_tensor, tensor, value_info};
+use super::rope::Rope;
+use super::schema;
+use crate::model::*;
+use crate::{AttrValue, Attribute, Error, GraphId, MAX_NESTED_GRAPHS, ValueId};
+
+/// How much of the source is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// What did not change is written as it was read, byte for byte.
+    #[default]
+    Verbatim,
+    /// Every message is encoded anew from the IR, also what did not change. For tests of the codec: the
+    /// result must equal the source field by field.
+    Anew,
+}
+
+/// Writes the model as pieces.
+pub(crate) fn model(m: &Model, encoding: Encoding) -> Result<Rope, Error> {
+    let base = m.source.as_ref().map(|s| s.bytes().clone()).unwrap_or_default();
+    let mut rope = Rope::new(base.clone());
+    if m.revision == 0 && encoding == Encoding::Verbatim && !base.is_empty() {
+        rope.splice(&base);
+        rope.finish();
+        return Ok(rope);
+    }
+    let mut e = Encoder { m, rope, verbatim: encoding == Encoding::Verbatim };
+    e.model()?;
+    e.rope.finish();
+    Ok(e.rope)
+}
+
+struct Encoder<'m> {
+    m: &'m Model,
+    rope: Rope,
+    verbatim: bool,
+}
+
+impl<'m> Encoder<'m> {
+    fn name(&self, v: Option<ValueId>) -> &'m str {
+        v.map_or("", |v| self.m.name(v))
+    }
+
+    fn model(&mut self) -> Result<(), Error> {
+        let m = self.m;
+        let h = &m.header;
+        if let Some(v) = h.ir_version {
+            self.rope.int(1, v);
+        }
+        self.rope.opt_str(2, h.producer_name.as_deref());
+        self.rope.opt_str(3, h.producer_version.as_deref());
+        self.rope.opt_str(4, h.domain.as_deref());
+        if let Some(v) = h.model_version {
+            self.rope.int(5, v);
+        }
+        self.rope.opt_str(6, h.doc.as_deref());
+        let mark = self.rope.begin(7);
+        self.graph(m.main, 0)?;
+        self.rope.end(mark);
+        for o in &h.opset_imports {
+            opset(&mut self.rope, 8, o);
+        }
+        for p in &h.metadata {
+            pair(&mut self.rope, 14, p);
+        }
+        for t in &m.training {
+            let mark = self.rope.begin(20);
+            self.training(t)?;
+            self.rope.end(mark);
+        }
+        for (_, f) in m.functions() {
+            if self.verbatim && !f.src.is_empty() {
+                self.rope.field(25, &f.src);
+            } else {
+                let mark = self.rope.begin(25);
+                self.function(f)?;
+                self.rope.end(mark);
+            }
+        }
+        for c in &h.configurations {
+            self.rope.field(26, c);
+        }
+        self.rope.splice(&h.rest);
+        Ok(())
+    }
+
+    fn graph(&mut self, id: GraphId, nesting: usize) -> Result<(), Error> {
+        if nesting > MAX_NESTED_GRAPHS {
+            return Err(Error::Unwritable(format!(
+                "graphs are nested more than {MAX_NESTED_GRAPHS} deep: ONNX readers stop there; inline the inner ones"
+            )));
+        }
+        let g = self.m.graph(id);
+        self.nodes(id, 1, nesting)?;
+        self.rope.opt_str(2, g.name.as_deref());
+        for &v in &g.initializers {
+            if let Some(t) = &self.m.value(v).init {
+                tensor(&mut self.rope, 5, t, Some(self.m.name(v)), self.verbatim);
+            }
+        }
+        self.rope.opt_str(10, g.doc.as_deref());
+        for &v in &g.inputs {
+            let name = self.m.name(v);
+            match &self.m.value(v).info {
+                Some(info) => value_info(&mut self.rope, 11, name, info, self.verbatim),
+                None => value_info(&mut self.rope, 11, name, &ValueInfo::default(), false),
+            }
+        }
+        for o in &g.outputs {
+            value_info(&mut self.rope, 12, self.m.name(o.value), &o.info, self.verbatim);
+        }
+        self.value_infos(g, 13);
+        for a in &g.annotations {
+            if a.value.is_none_or(|v| self.m.is_live_value(v)) {
+                self.annotation(a);
+            }
+        }
+        for (v, t) in &g.sparse_initializers {
+            sparse_tensor(&mut self.rope, 15, t, Some(self.m.name(*v)), self.verbatim);
+        }
+        for p in &g.metadata {
+            pair(&mut self.rope, 16, p);
+        }
+        self.rope.splice(&g.rest);
+        Ok(())
+    }
+
+    fn value_infos(&mut self, g: &Graph, number: u32) {
+        for &v in &g.value_info {
+            let value = self.m.value(v);
+            if let Some(info) = value.info.as_ref().filter(|_| value.def != Def::Removed) {
+                value_info(&mut self.rope, number, self.m.name(v), info, self.verbatim);
+            }
+        }
+        for (name, info) in &g.stale_info {
+            value_info(&mut self.rope, number, name, info, self.verbatim);
+        }
+    }
+
+    fn nodes(&mut self, graph: GraphId, number: u32, nesting: usize) -> Result<(), Error> {
+        let m = self.m;
+        for (_, n) in m.nodes(graph) {
+            if self.verbatim && !n.src.is_empty() {
+                self.rope.field(number, &n.src);
+            } else {
+                let mark = self.rope.begin(number);
+                self.node(n, nesting)?;
+                self.rope.end(mark);
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, n: &'m Node, nesting: usize) -> Result<(), Error> {
+        for v in &n.inputs {
+            self.rope.str(1, self.name(*v));
+        }
+        for v in &n.outputs {
+            self.rope.str(2, self.name(*v));
+        }
+        self.rope.opt_str(3, n.name.as_deref());
+        self.rope.str(4, &n.op_type);
+        for a in &n.attributes {
+            self.attribute(5, a, nesting)?;
+        }
+        self.rope.opt_str(6, n.doc.as_deref());
+        self.rope.opt_str(7, n.raw_domain.as_deref());
+        self.rope.opt_str(8, n.overload.as_deref());
+        for p in &n.metadata {
+            pair(&mut self.rope, 9, p);
+        }
+        for d in &n.devices {
+            self.rope.message(10, d);
+        }
+        self.rope.splice(&n.rest);
+        Ok(())
+    }
+
+    fn attribute(&mut self, number: u32, a: &Attribute, nesting: usize) -> Result<(), Error> {
+        let graphs = a.value.graphs();
+        if self.verbatim && graphs.is_empty() && !a.src.is_empty() {
+            self.rope.field(number, &a.src);
+            return Ok(());
+        }
+        let mark = self.rope.begin(number);
+        self.rope.str(1, &a.name);
+        match &a.value {
+            AttrValue::Float(v) => self.rope.float(2, *v),
+            AttrValue::Int(v) => self.rope.int(3, *v),
+            AttrValue::String(v) => self.rope.shared(4, v),
+            AttrValue::Tensor(t) => tensor(&mut self.rope, 5, t, None, self.verbatim),
+            AttrValue::Floats(v) => v.iter().for_each(|x| self.rope.float(7, *x)),
+            AttrValue::Ints(v) => v.iter().for_each(|x| self.rope.int(8, *x)),
+            AttrValue::Strings(v) => v.iter().for_each(|x| self.rope.shared(9, x)),
+            AttrValue::Tensors(v) => v.iter().for_each(|t| tensor(&mut self.rope, 10, t, None, self.verbatim)),
+            AttrValue::Graph(_) | AttrValue::Graphs(_) => {
+                let number = if matches!(a.value, AttrValue::Graph(_)) { 6 } else { 11 };
+                for g in graphs {
+                    let mark = self.rope.begin(number);
+                    self.graph(*g, nesting + 1)?;
+                    self.rope.end(mark);
+                }
+            }
+            AttrValue::Type(t) => super::encode_parts::ty(&mut self.rope, 14, t),
+            AttrValue::Types(v) => v.iter().for_each(|t| super::encode_parts::ty(&mut self.rope, 15, t)),
+            _ => {}
+        }
+        self.rope.opt_str(13, a.doc.as_deref());
+        if a.value.kind() != 0 {
+            self.rope.int(20, i64::from(a.value.kind()));
+        }
+        match &a.value {
+            AttrValue::Ref { name, .. } => self.rope.str(21, name),
+            AttrValue::SparseTensor(t) => sparse_tensor(&mut self.rope, 22, t, None, self.verbatim),
+            AttrValue::SparseTensors(v) => {
+                v.iter().for_each(|t| sparse_tensor(&mut self.rope, 23, t, None, self.verbatim));
+            }
+            _ => {}
+        }
+        self.rope.splice(&a.rest);
+        self.rope.end(mark);
+        Ok(())
+    }
+
+    fn annotation(&mut self, a: &QuantAnnotation) {
+        let entry = |key: &str, value: &str| schema::StringStringEntry {
+            key: Some(key.into()),
+            value: Some(value.into()),
+        };
+        let message = schema::TensorAnnotation {
+            tensor_name: a
+                .value
+                .map(|v| self.m.name(v).to_string())
+                .or_else(|| a.dangling_name.as_ref().map(ToString::to_string)),
+            quant_parameter_tensor_names: (a.params.iter().map(|(k, v)| entry(k, self.m.name(*v))))
+                .chain(a.dangling.iter().map(|(k, n)| entry(k, n)))
+                .collect(),
+        };
+        let mut payload = prost::Message::encode_to_vec(&message);
+        payload.extend_from_slice(&a.rest);
+        self.rope.bytes(14, &payload);
+    }
+
+    fn training(&mut self, t: &TrainingInfo) -> Result<(), Error> {
+        for (number, g) in [(1, t.initialization), (2, t.algorithm)] {
+            if let Some(g) = g {
+                let mark = self.rope.begin(number);
+                self.graph(g, 1)?;
+                self.rope.end(mark);
+            }
+        }
+        for (number, bindings) in [(3, &t.initialization_binding), (4, &t.update_binding)] {
+            for b in bindings {
+                let text = |(name, v): &(Option<_>, Option<ValueId>)| match v {
+                    Some(v) => Some(self.m.name(*v).to_string()),
+                    None => name.as_ref().map(|n: &ecow::EcoString| n.to_string()),
+                };
+                let entry = schema::StringStringEntry { key: text(&b.key), value: text(&b.value) };
+                self.rope.message(number, &entry);
+            }
+        }
+        self.rope.splice(&t.rest);
+        Ok(())
+    }
+
+    fn function(&mut self, f: &'m Function) -> Result<(), Error> {
+        let g = self.m.graph(f.graph);
+        self.rope.str(1, &f.name);
+        for &v in &g.inputs {
+            self.rope.str(4, self.m.name(v));
+        }
+        for o in &g.outputs {
+            self.rope.str(5, self.m.name(o.value));
+        }
+        for a in &f.attributes {
+            self.rope.str(6, a);
+        }
+        self.nodes(f.graph, 7, 0)?;
+        self.rope.opt_str(8, g.doc.as_deref());
+        for o in &f.opset_imports {
+            opset(&mut self.rope, 9, o);
+        }
+        self.rope.opt_str(10, f.domain.as_deref());
+        for a in &f.attribute_defaults {
+            self.attribute(11, a, 0)?;
+        }
+        // A function's inputs carry their declarations here too.
+        for &v in &g.inputs {
+            if let Some(info) = &self.m.value(v).info
+                && !g.value_info.contains(&v)
+            {
+                value_info(&mut self.rope, 12, self.m.name(v), info, self.verbatim);
+            }
+        }
+        self.value_infos(g, 12);
+        self.rope.opt_str(13, f.overload.as_deref());
+        for p in &g.metadata {
+            pair(&mut self.rope, 14, p);
+        }
+        self.rope.splice(&g.rest);
+        Ok(())
+    }
+}
+
+/// A model as one byte string.
+pub(crate) fn to_bytes(m: &Model, encoding: Encoding) -> Result<Bytes, Error> {
+    let rope = model(m, encoding)?;
+    if rope.len() > i32::MAX as u64 {
+        return Err(Error::Unwritable(format!(
+            "{} bytes in one message; protobuf readers stop at 2 GiB: write it with external data",
+            rope.len()
+        )));
+    }
+    Ok(rope.concat().into())
+}

@@ -1,0 +1,76 @@
+//! Tensor contents in typed fields (`float_data`, `int32_data`, …), kept as wire spans until asked for.
+
+use bytes::Bytes;
+
+use super::wire::Fields;
+use crate::DataType;
+use crate::error::{Error, Result};
+
+/// The typed data fields of one tensor, headers included, in file order.
+#[derive(Clone, Debug, Default)]
+pub struct TypedData {
+    pub(crate) fields: Vec<Bytes>,
+}
+
+impl TypedData {
+    /// Bytes on the wire.
+    pub fn wire_len(&self) -> usize {
+        self.fields.iter().map(Bytes::len).sum()
+    }
+
+    /// The contents in `raw_data` form. Which field holds which type is `TensorProto`'s documentation.
+    pub(crate) fn to_raw(&self, dtype: DataType, count: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        for field in &self.fields {
+            self.append(field, dtype, &mut out).map_err(Error::Tensor)?;
+        }
+        if matches!(dtype.bits(), Some(2 | 4)) {
+            // One byte of packed elements in each int32 (`TensorProto.int32_data`).
+            out.truncate(dtype.byte_len(count).unwrap_or(0));
+        }
+        Ok(out)
+    }
+
+    fn append(&self, field: &Bytes, dtype: DataType, out: &mut Vec<u8>) -> Result<(), String> {
+        let Some(f) = Fields::new(field).next()? else { return Ok(()) };
+        let wrong = || format!("{dtype} contents in field {}, which does not hold that type", f.number);
+        match f.number {
+            4 if matches!(dtype, DataType::FLOAT | DataType::COMPLEX64) => match f.payload {
+                super::wire::Payload::Len(b) => out.extend_from_slice(b),
+                super::wire::Payload::Fixed32(v) => out.extend(v.to_le_bytes()),
+                _ => return Err(wrong()),
+            },
+            10 if matches!(dtype, DataType::DOUBLE | DataType::COMPLEX128) => match f.payload {
+                super::wire::Payload::Len(b) => out.extend_from_slice(b),
+                super::wire::Payload::Fixed64(v) => out.extend(v.to_le_bytes()),
+                _ => return Err(wrong()),
+            },
+            5 => {
+                let mut v: Vec<i64> = Vec::new();
+                f.ints(&mut v)?;
+                match dtype.bits() {
+                    Some(32) if dtype == DataType::INT32 => out.extend(v.iter().flat_map(|x| (*x as i32).to_le_bytes())),
+                    Some(16) => out.extend(v.iter().flat_map(|x| (*x as u16).to_le_bytes())),
+                    Some(2 | 4 | 6 | 8) => out.extend(v.iter().map(|x| *x as u8)),
+                    _ => return Err(wrong()),
+                }
+            }
+            7 if dtype == DataType::INT64 => {
+                let mut v: Vec<i64> = Vec::new();
+                f.ints(&mut v)?;
+                out.extend(v.iter().flat_map(|x| x.to_le_bytes()));
+            }
+            11 if matches!(dtype, DataType::UINT64 | DataType::UINT32) => {
+                let mut v: Vec<i64> = Vec::new();
+                f.ints(&mut v)?;
+                if dtype == DataType::UINT64 {
+                    out.extend(v.iter().flat_map(|x| x.to_le_bytes()));
+                } else {
+                    out.extend(v.iter().flat_map(|x| (*x as u32).to_le_bytes()));
+                }
+            }
+            _ => return Err(wrong()),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! A cursor over the fields of a message.
+
+use bytes::Bytes;
+use prost::encoding::{WireType, decode_varint};
+
+use crate::error::{Error, Result};
+
+/// Protobuf readers stop at a hundred nested messages, so a file beyond that is of no use to anybody.
+pub(crate) const MAX_DEPTH: u32 = 100;
+
+/// One field: its number, its payload, and the whole of it with its header.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<'a> {
+    pub number: u32,
+    pub payload: Payload<'a>,
+    /// Header and payload.
+    pub whole: &'a [u8],
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Payload<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Fixed32(u32),
+    Len(&'a [u8]),
+    /// A group, which no ONNX message uses; kept whole.
+    Group,
+}
+
+/// Walks the fields of a message.
+pub(crate) struct Fields<'a> {
+    buf: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub fn new(buf: &'a [u8]) -> Self {
+        Fields { buf }
+    }
+
+    /// The next field; `None` at the end. The error says what is wrong, without the place.
+    pub fn next(&mut self) -> Result<Option<Field<'a>>, String> {
+        if self.buf.is_empty() {
+            return Ok(None);
+        }
+        let start = self.buf;
+        let (number, wire) = key(&mut self.buf)?;
+        let payload = match wire {
+            WireType::Varint => Payload::Varint(varint(&mut self.buf)?),
+            WireType::SixtyFourBit => Payload::Fixed64(u64::from_le_bytes(fixed(&mut self.buf)?)),
+            WireType::ThirtyTwoBit => Payload::Fixed32(u32::from_le_bytes(fixed(&mut self.buf)?)),
+            WireType::LengthDelimited => {
+                let len = varint(&mut self.buf)?;
+                let len = usize::try_from(len).ok().filter(|l| *l <= self.buf.len()).ok_or_else(|| {
+                    format!("a field claims {len} bytes, {} are left: the file is cut short or not ONNX", self.buf.len())
+                })?;
+                let (payload, rest) = self.buf.split_at(len);
+                self.buf = rest;
+                Payload::Len(payload)
+            }
+            WireType::StartGroup => {
+                skip_group(&mut self.buf, number)?;
+                Payload::Group
+            }
+            WireType::EndGroup => return Err("a group ends that never began".into()),
+        };
+        let whole = &start[..start.len() - self.buf.len()];
+        Ok(Some(Field { number, payload, whole }))
+    }
+}
+
+fn key(buf: &mut &[u8]) -> Result<(u32, WireType), String> {
+    let key = varint(buf)?;
+    let number = u32::try_from(key >> 3).map_err(|_| "a field number out of range".to_string())?;
+    if number == 0 {
+        return Err("field number 0: not ONNX".into());
+    }
+    let wire = WireType::try_from(key & 7).map_err(|_| format!("unknown wire type {}", key & 7))?;
+    Ok((number, wire))
+}
+
+fn varint(buf: &mut &[u8]) -> Result<u64, String> {
+    decode_varint(buf).map_err(|_| "a number is cut short or too long".to_string())
+}
+
+fn fixed<const N: usize>(buf: &mut &[u8]) -> Result<[u8; N], String> {
+    let (head, rest) = buf.split_first_chunk::<N>().ok_or("a number is cut short")?;
+    *buf = rest;
+    Ok(*head)
+}
+
+fn skip_group(buf: &mut &[u8], number: u32) -> Result<(), String> {
+    let mut open = vec![number];
+    while let Some(&innermost) = open.last() {
+        let (n, wire) = key(buf)?;
+        match wire {
+            WireType::StartGroup if open.len() < MAX_DEPTH as usize => open.push(n),
+            WireType::StartGroup => return Err("groups nested too deep".into()),
+            WireType::EndGroup if n == innermost => {
+                open.pop();
+            }
+            WireType::EndGroup => return Err("groups that cross".into()),
+            WireType::Varint => {
+                varint(buf)?;
+            }
+            WireType::SixtyFourBit => {
+                fixed::<8>(buf)?;
+            }
+            WireType::ThirtyTwoBit => {
+                fixed::<4>(buf)?;
+            }
+            WireType::LengthDelimited => {
+                let len = varint(buf)?;
+                let len = usize::try_from(len).ok().filter(|l| *l <= buf.len()).ok_or("a field is cut short")?;
+                *buf = &buf[len..];
+            }
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Field<'a> {
+    pub fn len(&self) -> Result<&'a [u8], String> {
+        match self.payload {
+            Payload::Len(b) => Ok(b),
+            _ => Err(format!("field {} has the wrong wire type", self.number)),
+        }
+    }
+
+    pub fn str(&self) -> Result<&'a str, String> {
+        std::str::from_utf8(self.len()?).map_err(|e| format!("field {} is not UTF-8 ({e})", self.number))
+    }
+
+    pub fn int(&self) -> Result<i64, String> {
+        match self.payload {
+            Payload::Varint(v) => Ok(v as i64),
+            _ => Err(format!("field {} has the wrong wire type", self.number)),
+        }
+    }
+
+    /// An `int32` or an enum: protobuf keeps the low 32 bits.
+    pub fn int32(&self) -> Result<i32, String> {
+        Ok(self.int()? as i32)
+    }
+
+    pub fn float(&self) -> Result<f32, String> {
+        match self.payload {
+            Payload::Fixed32(v) => Ok(f32::from_bits(v)),
+            _ => Err(format!("field {} has the wrong wire type", self.number)),
+        }
+    }
+
+    /// Appends the integers of a repeated field, packed or not.
+    pub fn ints(&self, out: &mut impl Extend<i64>) -> Result<(), String> {
+        match self.payload {
+            Payload::Varint(v) => out.extend([v as i64]),
+            Payload::Len(mut b) => {
+                while !b.is_empty() {
+                    out.extend([varint(&mut b)? as i64]);
+                }
+            }
+            _ => return Err(format!("field {} has the wrong wire type", self.number)),
+        }
+        Ok(())
+    }
+
+    /// Appends the floats of a repeated field, packed or not.
+    pub fn floats(&self, out: &mut Vec<f32>) -> Result<(), String> {
+        match self.payload {
+            Payload::Fixed32(v) => out.push(f32::from_bits(v)),
+            Payload::Len(b) => {
+                let (all, rest) = b.as_chunks::<4>();
+                if !rest.is_empty() {
+                    return Err(format!("field {} is cut short", self.number));
+                }
+                out.extend(all.iter().map(|c| f32::from_le_bytes(*c)));
+            }
+            _ => return Err(format!("field {} has the wrong wire type", self.number)),
+        }
+        Ok(())
+    }
+}
+
+/// Splits a length-delimited field with its header into its number and payload.
+pub(crate) fn split_field(whole: &Bytes) -> Result<(u32, Bytes)> {
+    let mut buf: &[u8] = whole;
+    let (number, _) = key(&mut buf).map_err(|e| Error::malformed("span", e))?;
+    varint(&mut buf).map_err(|e| Error::malformed("span", e))?;
+    Ok((number, whole.slice(whole.len() - buf.len()..)))
+}

@@ -1,0 +1,265 @@
+//! Checks of a model. The list below is the list of invariants; [`verify`] collects every breach.
+//!
+//! Invariant: uses and definitions agree. Every input of a node and every output of a graph is entered in
+//! its value's use list, at the place that the reader remembers, and nothing else is.
+//! Invariant: every used value is defined, by an input, an initializer or a node of a graph that encloses
+//! the use.
+//! Invariant: names are unique among the values of a graph, and not empty where a value is used.
+//! Invariant: nodes are sorted: a node comes after what it reads, and a captured value's node before the
+//! node whose subgraph captures it.
+//! Invariant: every operator's domain has an opset import where it stands, or is a model-local function's.
+//! Invariant: functions call no function that calls them.
+//! Invariant: a tensor's contents have the size that its type and shape need.
+//! Invariant: an input or output of a dense tensor type has an element type.
+
+use std::fmt;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::model::*;
+use crate::{GraphId, NodeId, TensorData, ValueId};
+
+/// How much [`verify`] checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What an edit could break, in one pass over the nodes.
+    Structure,
+    /// Everything.
+    Full,
+}
+
+/// One breach of an invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The graph, node or value.
+    pub place: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.reason)
+    }
+}
+
+/// Checks the model; an empty list means that it is sound.
+pub fn verify(m: &Model, level: Level) -> Vec<Finding> {
+    let mut v = Verifier { m, findings: Vec::new(), order: vec![u32::MAX; m.node_capacity()] };
+    let graphs = m.live_graphs();
+    for &g in &graphs {
+        for (i, (n, _)) in m.nodes(g).enumerate() {
+            v.order[n.index()] = i as u32;
+        }
+    }
+    for &g in &graphs {
+        v.uses(g);
+        v.order(g);
+        v.names(g);
+        if level == Level::Full {
+            v.domains(g);
+            v.tensors(g);
+            v.types(g);
+        }
+    }
+    if level == Level::Full {
+        v.calls();
+    }
+    v.findings
+}
+
+struct Verifier<'m> {
+    m: &'m Model,
+    findings: Vec<Finding>,
+    /// Each node's position in its graph.
+    order: Vec<u32>,
+}
+
+impl Verifier<'_> {
+    fn report(&mut self, place: String, reason: String) {
+        self.findings.push(Finding { place, reason });
+    }
+
+    fn check_use(&mut self, v: ValueId, u: Use, pos: u32, graph: GraphId, place: &dyn Fn() -> String) {
+        let value = self.m.value(v);
+        if value.uses.get(pos as usize) != Some(&u) {
+            self.report(place(), format!("its use of `{}` is not entered", value.name));
+        }
+        match value.def {
+            Def::Undefined => self.report(place(), format!("reads `{}`, which nothing defines", value.name)),
+            Def::Removed => self.report(place(), format!("reads `{}`, which was removed", value.name)),
+            _ => {
+                let mut at = Some(graph);
+                while let Some(g) = at.filter(|g| *g != value.graph) {
+                    at = self.m.graph(g).parent;
+                }
+                if at.is_none() {
+                    self.report(place(), format!("reads `{}`, which is not visible there", value.name));
+                }
+            }
+        }
+    }
+
+    fn uses(&mut self, g: GraphId) {
+        let m = self.m;
+        let mut count = 0;
+        for (id, n) in m.nodes(g) {
+            for (slot, v) in n.inputs.iter().enumerate() {
+                let Some(v) = *v else { continue };
+                count += 1;
+                let u = Use::Node { node: id, slot: slot as u32 };
+                let pos = n.use_pos.get(slot).copied().unwrap_or(u32::MAX);
+                self.check_use(v, u, pos, g, &|| m.describe(id));
+            }
+            for (k, v) in n.outputs.iter().enumerate() {
+                let Some(v) = *v else { continue };
+                if m.value(v).def != (Def::Node { node: id, index: k as u32 }) || m.value(v).graph != g {
+                    self.report(m.describe(id), format!("output `{}` does not name it as its producer", m.name(v)));
+                }
+            }
+        }
+        for (k, o) in m.graph(g).outputs.iter().enumerate() {
+            let u = Use::Output { graph: g, index: k as u32 };
+            self.check_use(o.value, u, o.use_pos, g, &|| format!("output {k} of {}", graph_name(m, g)));
+        }
+        let _ = count;
+    }
+
+    fn order(&mut self, g: GraphId) {
+        let m = self.m;
+        for (id, n) in m.nodes(g) {
+            for v in n.inputs.iter().flatten() {
+                let Some(producer) = m.value(*v).producer() else { continue };
+                let Some(at) = self.enclosing(id, m.value(*v).graph) else { continue };
+                if self.order[producer.index()] >= self.order[at.index()] {
+                    self.report(m.describe(id), format!("reads `{}` before it is computed", m.name(*v)));
+                }
+            }
+        }
+    }
+
+    /// `node`, or the node around it, that stands in `graph`.
+    fn enclosing(&self, node: NodeId, graph: GraphId) -> Option<NodeId> {
+        let mut at = node;
+        loop {
+            let g = self.m.node(at).graph;
+            if g == graph {
+                return Some(at);
+            }
+            match self.m.graph(g).owner {
+                GraphOwner::Node(n) => at = n,
+                _ => return None,
+            }
+        }
+    }
+
+    fn names(&mut self, g: GraphId) {
+        let m = self.m;
+        let graph = m.graph(g);
+        let defined = (graph.inputs.iter().copied())
+            .chain(graph.initializers.iter().copied().filter(|v| m.value(*v).def == Def::Initializer))
+            .chain(m.nodes(g).flat_map(|(_, n)| n.outputs.iter().flatten().copied()));
+        let mut seen: FxHashMap<&str, ValueId> = FxHashMap::default();
+        let mut twice = Vec::new();
+        for v in defined {
+            if m.name(v).is_empty() || seen.insert(m.name(v), v).is_some() {
+                twice.push(v);
+            }
+        }
+        for v in twice {
+            self.report(graph_name(m, g), format!("`{}` is defined more than once, or has no name", m.name(v)));
+        }
+    }
+
+    fn domains(&mut self, g: GraphId) {
+        let m = self.m;
+        let mut known: FxHashSet<&str> = FxHashSet::default();
+        for (id, n) in m.nodes(g) {
+            if known.contains(n.domain()) {
+                continue;
+            }
+            if m.callee(id).is_none() && m.opset(g, n.domain()).is_none() {
+                self.report(m.describe(id), format!("no opset import for domain `{}`", n.domain()));
+            }
+            known.insert(n.domain());
+        }
+    }
+
+    fn tensors(&mut self, g: GraphId) {
+        let m = self.m;
+        for &v in &m.graph(g).initializers {
+            let Some(t) = &m.value(v).init else { continue };
+            let Ok(count) = t.len() else {
+                self.report(m.name(v).into(), format!("initializer has an impossible shape {:?}", t.dims));
+                continue;
+            };
+            if let (TensorData::Raw(raw), Some(need)) = (&t.data, t.dtype.byte_len(count))
+                && raw.len() != need
+            {
+                let has = raw.len();
+                self.report(
+                    m.name(v).into(),
+                    format!("initializer {} {:?} needs {need} bytes and has {has}", t.dtype, t.dims),
+                );
+            }
+        }
+    }
+
+    fn types(&mut self, g: GraphId) {
+        let m = self.m;
+        if m.graph(g).owner != GraphOwner::Main {
+            return;
+        }
+        for &v in &m.graph(g).inputs {
+            let declared = m.value(v).info().and_then(|i| i.ty.as_ref());
+            if declared.is_none_or(|t| t.as_tensor().is_some_and(|t| t.elem.0 == 0)) && m.value(v).init.is_none() {
+                self.report(m.name(v).into(), "input without an element type".into());
+            }
+        }
+    }
+
+    fn calls(&mut self) {
+        let m = self.m;
+        let count = m.functions.len();
+        let mut callees: Vec<Vec<usize>> = vec![Vec::new(); count];
+        for (f, function) in m.functions() {
+            for g in m.graphs_in(function.graph) {
+                for (n, _) in m.nodes(g) {
+                    callees[f.index()].extend(m.callee(n).map(|c| c.index()));
+                }
+            }
+        }
+        // Kahn's algorithm: what is left over calls itself in a circle.
+        let mut incoming = vec![0usize; count];
+        callees.iter().flatten().for_each(|c| incoming[*c] += 1);
+        let mut ready: Vec<usize> = (0..count).filter(|f| incoming[*f] == 0).collect();
+        let mut done = 0;
+        while let Some(f) = ready.pop() {
+            done += 1;
+            for &c in &callees[f] {
+                incoming[c] -= 1;
+                if incoming[c] == 0 {
+                    ready.push(c);
+                }
+            }
+        }
+        if done < count {
+            let names: Vec<_> =
+                (0..count).filter(|f| incoming[*f] > 0).map(|f| m.functions[f].name.as_str()).collect();
+            self.report("functions".into(), format!("call each other in a circle: {}", names.join(", ")));
+        }
+    }
+}
+
+/// How a message names a graph.
+pub fn graph_name(m: &Model, g: GraphId) -> String {
+    let graph = m.graph(g);
+    let name = graph.name.as_deref().unwrap_or("");
+    match graph.owner {
+        GraphOwner::Main => "the main graph".into(),
+        GraphOwner::Node(n) => format!("subgraph `{name}` of {}", m.describe(n)),
+        GraphOwner::Function(f) => format!("function `{}`", m.function(f).name),
+        GraphOwner::Training(i, _) => format!("training graph {i}"),
+        GraphOwner::Detached => "a removed graph".into(),
+    }
+}
