@@ -224,7 +224,8 @@ impl Model {
 
     /// Device configurations name the operands that they shard.
     fn redirect_shards(&mut self, node: NodeId, old: ValueId, new: ValueId) {
-        if self.nodes[node.index()].devices.is_empty() || self.nodes[node.index()].inputs.contains(&Some(old)) {
+        if self.nodes[node.index()].devices.is_empty() || self.nodes[node.index()].inputs.contains(&Some(old))
+        {
             return;
         }
         let (from, to) = (self.name(old).to_string(), self.name(new).to_string());
@@ -336,7 +337,8 @@ impl Model {
         let Some(producer) = self.value(old).producer() else {
             return Err(Error::edit(format!("`{}` is an output and no node computes it", self.name(old))));
         };
-        let same_graph = self.value(new).producer().is_some() && self.value(new).graph == self.value(old).graph;
+        let same_graph =
+            self.value(new).producer().is_some() && self.value(new).graph == self.value(old).graph;
         if same_graph && self.output_uses(new).is_empty() {
             self.swap_names(old, new);
             for (graph, index) in outputs {
@@ -577,7 +579,10 @@ impl Model {
     pub fn remove_initializers(&mut self, dead: &[ValueId]) -> Result<()> {
         for &v in dead {
             if !self.is_unused(v) || self.value(v).def != Def::Initializer {
-                return Err(Error::edit(format!("initializer `{}` is still read or is an input", self.name(v))));
+                return Err(Error::edit(format!(
+                    "initializer `{}` is still read or is an input",
+                    self.name(v)
+                )));
             }
         }
         let mut graphs: Vec<GraphId> = dead.iter().map(|v| self.value(*v).graph).collect();
@@ -629,7 +634,11 @@ impl Model {
     /// When an output is still read.
     pub fn remove_node(&mut self, node: NodeId) -> Result<()> {
         if let Some(v) = self.node(node).outputs.iter().flatten().find(|v| !self.is_unused(**v)) {
-            return Err(Error::edit(format!("{}: output `{}` is still read", self.describe(node), self.name(*v))));
+            return Err(Error::edit(format!(
+                "{}: output `{}` is still read",
+                self.describe(node),
+                self.name(*v)
+            )));
         }
         self.touch(node);
         let mut doomed = vec![node];
@@ -675,7 +684,10 @@ impl Model {
         for g in self.live_graphs() {
             let graph = self.graph(g);
             let stale = graph.value_info.iter().any(|v| self.value(*v).def == Def::Removed)
-                || graph.annotations.iter().any(|a| a.value.is_some_and(|v| self.value(v).def == Def::Removed));
+                || graph
+                    .annotations
+                    .iter()
+                    .any(|a| a.value.is_some_and(|v| self.value(v).def == Def::Removed));
             if stale {
                 self.purge(g);
                 self.touch_graph(g);
@@ -738,7 +750,11 @@ impl Model {
 
     /// Changes every declared type of a graph (inputs, outputs, `value_info`) dim by dim. Gives how many
     /// declarations changed.
-    pub fn map_dims(&mut self, graph: GraphId, f: &mut dyn FnMut(&crate::Dim) -> Option<crate::Dim>) -> usize {
+    pub fn map_dims(
+        &mut self,
+        graph: GraphId,
+        f: &mut dyn FnMut(&crate::Dim) -> Option<crate::Dim>,
+    ) -> usize {
         let mut changed = 0;
         let mut apply = |info: &mut ValueInfo| {
             if info.ty.as_mut().is_some_and(|t| t.map_dims(f)) {

@@ -104,8 +104,9 @@ impl External {
     pub fn open(&self, tensor: &str, need: Option<usize>) -> Result<(File, u64)> {
         let fail = |reason: String| Error::External { tensor: tensor.into(), reason };
         let path = self.path(tensor)?;
-        let file = File::open(&path)
-            .map_err(|e| fail(format!("cannot open {}: {e}; put the file beside the model", path.display())))?;
+        let file = File::open(&path).map_err(|e| {
+            fail(format!("cannot open {}: {e}; put the file beside the model", path.display()))
+        })?;
         let size = file.metadata().map_err(|e| Error::io(&path, e))?.len();
         let length = self.length.or(need.map(|n| n as u64)).unwrap_or(size.saturating_sub(self.offset));
         if self.offset.checked_add(length).is_none_or(|end| end > size) {

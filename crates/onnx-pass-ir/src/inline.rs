@@ -52,7 +52,10 @@ impl Model {
             let parent = self.node(node).graph;
             let owns = self.value(new).producer().is_some() && self.value(new).graph == parent;
             let renamable = owns && !taken.contains(&new) && self.output_uses(new).is_empty();
-            if renamable && params_do_not_hold(&params, new) && !inputs.contains(&new) && self.output_uses(old).is_empty()
+            if renamable
+                && params_do_not_hold(&params, new)
+                && !inputs.contains(&new)
+                && self.output_uses(old).is_empty()
             {
                 self.swap_names(old, new);
             }

@@ -53,9 +53,12 @@ impl Model {
             ));
         }
         let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-        let root = ExternalRoot { folder: folder.map(Path::to_path_buf), allow_symlinks: options.allow_symlinks };
+        let root =
+            ExternalRoot { folder: folder.map(Path::to_path_buf), allow_symlinks: options.allow_symlinks };
         Self::decode(source, root).map_err(|e| match e {
-            Error::Malformed { place, reason } => Error::malformed(format!("{}: {place}", path.display()), reason),
+            Error::Malformed { place, reason } => {
+                Error::malformed(format!("{}: {place}", path.display()), reason)
+            }
             e => e,
         })
     }

@@ -32,8 +32,8 @@ pub use external::{External, ExternalRoot};
 pub use ids::{FunctionId, GraphId, NodeId, ValueId};
 pub use io::{ReadOptions, WriteOptions};
 pub use model::{
-    Binding, Def, Function, Graph, GraphOutput, GraphOwner, Header, Metadata, Model, Node, Nodes, OpsetImport,
-    QuantAnnotation, TrainingInfo, Use, Value, ValueInfo, canonical_domain,
+    Binding, Def, Function, Graph, GraphOutput, GraphOwner, Header, Metadata, Model, Node, Nodes,
+    OpsetImport, QuantAnnotation, TrainingInfo, Use, Value, ValueInfo, canonical_domain,
 };
 pub use proto::encode::Encoding;
 pub use proto::typed::TypedData;

@@ -623,15 +623,12 @@ impl Model {
             ("value_float", AttrValue::Float(f)) => Some(Tensor::float(&[], &[*f]).shared()),
             ("value_floats", AttrValue::Floats(v)) => Some(Tensor::float(&[v.len() as i64], v).shared()),
             ("value_string", AttrValue::String(s)) => Some(
-                Tensor::with_data(DataType::STRING, &[], crate::TensorData::Strings(vec![s.clone()])).shared(),
+                Tensor::with_data(DataType::STRING, &[], crate::TensorData::Strings(vec![s.clone()]))
+                    .shared(),
             ),
             ("value_strings", AttrValue::Strings(v)) => Some(
-                Tensor::with_data(
-                    DataType::STRING,
-                    &[v.len() as i64],
-                    crate::TensorData::Strings(v.clone()),
-                )
-                .shared(),
+                Tensor::with_data(DataType::STRING, &[v.len() as i64], crate::TensorData::Strings(v.clone()))
+                    .shared(),
             ),
             _ => None,
         }

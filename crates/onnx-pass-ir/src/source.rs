@@ -61,10 +61,6 @@ impl Source {
         self.file.as_ref().map(|f| f.path.as_path())
     }
 
-    pub(crate) fn file(&self) -> Option<&SourceFile> {
-        self.file.as_ref()
-    }
-
     /// The size in bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -164,7 +164,9 @@ impl Tensor {
             TensorData::Typed(t) => t.to_raw(self.dtype, count)?.into(),
             TensorData::External(e) => e.map(self.name.as_deref().unwrap_or(""), need)?,
             TensorData::None if count == 0 => Bytes::new(),
-            TensorData::None => return Err(Error::Tensor(format!("{} {:?} has no contents", self.dtype, self.dims))),
+            TensorData::None => {
+                return Err(Error::Tensor(format!("{} {:?} has no contents", self.dtype, self.dims)));
+            }
             TensorData::Strings(_) => return Err(Error::Tensor("string contents under another type".into())),
         };
         if raw.len() != need {

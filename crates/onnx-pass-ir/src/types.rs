@@ -118,10 +118,7 @@ pub struct Type {
 impl Type {
     /// A dense tensor; `dims` is `None` for an unknown rank.
     pub fn tensor(elem: DataType, dims: Option<Vec<Dim>>) -> Self {
-        Type {
-            kind: TypeKind::Tensor(TensorType { elem, shape: dims.map(Shape::new) }),
-            denotation: None,
-        }
+        Type { kind: TypeKind::Tensor(TensorType { elem, shape: dims.map(Shape::new) }), denotation: None }
     }
 
     /// The tensor type, if it is a dense tensor.
@@ -159,7 +156,9 @@ impl Type {
                     }
                     None
                 }
-                TypeKind::Sequence(e) | TypeKind::Optional(e) | TypeKind::Map { value: e, .. } => e.as_deref_mut(),
+                TypeKind::Sequence(e) | TypeKind::Optional(e) | TypeKind::Map { value: e, .. } => {
+                    e.as_deref_mut()
+                }
                 TypeKind::Opaque { .. } | TypeKind::None => None,
             };
         }

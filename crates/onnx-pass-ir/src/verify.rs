@@ -114,7 +114,10 @@ impl Verifier<'_> {
             for (k, v) in n.outputs.iter().enumerate() {
                 let Some(v) = *v else { continue };
                 if m.value(v).def != (Def::Node { node: id, index: k as u32 }) || m.value(v).graph != g {
-                    self.report(m.describe(id), format!("output `{}` does not name it as its producer", m.name(v)));
+                    self.report(
+                        m.describe(id),
+                        format!("output `{}` does not name it as its producer", m.name(v)),
+                    );
                 }
             }
         }
@@ -167,7 +170,10 @@ impl Verifier<'_> {
             }
         }
         for v in twice {
-            self.report(graph_name(m, g), format!("`{}` is defined more than once, or has no name", m.name(v)));
+            self.report(
+                graph_name(m, g),
+                format!("`{}` is defined more than once, or has no name", m.name(v)),
+            );
         }
     }
 
@@ -212,7 +218,9 @@ impl Verifier<'_> {
         }
         for &v in &m.graph(g).inputs {
             let declared = m.value(v).info().and_then(|i| i.ty.as_ref());
-            if declared.is_none_or(|t| t.as_tensor().is_some_and(|t| t.elem.0 == 0)) && m.value(v).init.is_none() {
+            if declared.is_none_or(|t| t.as_tensor().is_some_and(|t| t.elem.0 == 0))
+                && m.value(v).init.is_none()
+            {
                 self.report(m.name(v).into(), "input without an element type".into());
             }
         }

@@ -6,11 +6,11 @@
 //! does not survive.
 
 use petgraph::visit::{
-    Data, GraphBase, GraphProp, GraphRef, IntoNeighbors, IntoNeighborsDirected, IntoNodeIdentifiers, NodeCount,
-    NodeIndexable, Visitable,
+    Data, GraphBase, GraphProp, GraphRef, IntoNeighbors, IntoNeighborsDirected, IntoNodeIdentifiers,
+    NodeCount, NodeIndexable, Visitable,
 };
 use petgraph::{Directed, Direction};
-use rustc_hash::FxHashSet;
+use std::collections::HashSet;
 
 use crate::model::{GraphOwner, Model, Use};
 use crate::{GraphId, NodeId};
@@ -151,10 +151,10 @@ impl NodeIndexable for View<'_> {
 }
 
 impl Visitable for View<'_> {
-    type Map = FxHashSet<NodeId>;
+    type Map = HashSet<NodeId>;
 
     fn visit_map(&self) -> Self::Map {
-        FxHashSet::default()
+        HashSet::new()
     }
     fn reset_map(&self, map: &mut Self::Map) {
         map.clear();

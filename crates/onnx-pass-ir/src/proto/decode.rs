@@ -62,7 +62,8 @@ impl<'a> Decoder<'a> {
 
     fn model(&mut self, bytes: &'a [u8]) -> Outcome<()> {
         let mut fields = Fields::new(bytes);
-        let (mut rest, mut graph, mut functions, mut training) = (Rest::default(), None, Vec::new(), Vec::new());
+        let (mut rest, mut graph, mut functions, mut training) =
+            (Rest::default(), None, Vec::new(), Vec::new());
         let mut h = Header::default();
         while let Some(f) = fields.next()? {
             match f.number {
@@ -209,7 +210,8 @@ impl<'a> Decoder<'a> {
                 self.model.push_input_raw(id, v);
             }
             while let Some(p) = subgraphs.next_if(|p| p.node == id) {
-                let describe = |m: &Model| format!("{}.{}", m.describe(id), m.node(id).attributes[p.attribute].name);
+                let describe =
+                    |m: &Model| format!("{}.{}", m.describe(id), m.node(id).attributes[p.attribute].name);
                 if nesting + 1 > MAX_NESTED_GRAPHS {
                     return Err(Bad::from(format!(
                         "graphs nested more than {MAX_NESTED_GRAPHS} deep: ONNX readers stop there; inline the inner ones"
@@ -259,9 +261,9 @@ impl<'a> Decoder<'a> {
                 7 => n.raw_domain = Some(self.intern(f.str()?)),
                 8 => n.overload = Some(f.str()?.into()),
                 9 => n.metadata.push(pair(&f)?),
-                10 => n.devices.push(
-                    schema::NodeDeviceConfiguration::decode(f.len()?).map_err(|e| e.to_string())?,
-                ),
+                10 => n
+                    .devices
+                    .push(schema::NodeDeviceConfiguration::decode(f.len()?).map_err(|e| e.to_string())?),
                 _ => rest.push(&f),
             }
         }
@@ -281,7 +283,8 @@ impl<'a> Decoder<'a> {
         let mut fields = Fields::new(field.len()?);
         let (mut name, mut doc, mut kind, mut reference) = (EcoString::new(), None, None, None);
         let (mut one, mut floats, mut ints, mut strings) = (None, Vec::new(), Vec::new(), Vec::new());
-        let (mut tensors, mut graphs, mut sparse, mut types) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut tensors, mut graphs, mut sparse, mut types) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut rest = Rest::default();
         while let Some(f) = fields.next()? {
             match f.number {
@@ -426,9 +429,9 @@ impl<'a> Decoder<'a> {
         for f in bindings {
             let b = schema::StringStringEntry::decode(f.len()?).map_err(|e| e.to_string())?;
             let mut find = |name: Option<String>| {
-                let v = name.as_deref().and_then(|n| {
-                    scopes.iter().find_map(|s| s.get(n)).copied().or_else(|| self.lookup(n))
-                });
+                let v = name
+                    .as_deref()
+                    .and_then(|n| scopes.iter().find_map(|s| s.get(n)).copied().or_else(|| self.lookup(n)));
                 if let Some(v) = v {
                     self.model.values[v.index()].pins += 1;
                 }

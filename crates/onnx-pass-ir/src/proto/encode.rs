@@ -196,7 +196,9 @@ impl<'m> Encoder<'m> {
             AttrValue::Floats(v) => v.iter().for_each(|x| self.rope.float(7, *x)),
             AttrValue::Ints(v) => v.iter().for_each(|x| self.rope.int(8, *x)),
             AttrValue::Strings(v) => v.iter().for_each(|x| self.rope.shared(9, x)),
-            AttrValue::Tensors(v) => v.iter().for_each(|t| tensor(&mut self.rope, 10, t, None, self.verbatim)),
+            AttrValue::Tensors(v) => {
+                v.iter().for_each(|t| tensor(&mut self.rope, 10, t, None, self.verbatim))
+            }
             AttrValue::Graph(_) | AttrValue::Graphs(_) => {
                 let number = if matches!(a.value, AttrValue::Graph(_)) { 6 } else { 11 };
                 for g in graphs {

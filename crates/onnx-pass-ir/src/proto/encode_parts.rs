@@ -64,7 +64,13 @@ pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str
     rope.end(mark);
 }
 
-pub(crate) fn sparse_tensor(rope: &mut Rope, number: u32, t: &SparseTensor, name: Option<&str>, verbatim: bool) {
+pub(crate) fn sparse_tensor(
+    rope: &mut Rope,
+    number: u32,
+    t: &SparseTensor,
+    name: Option<&str>,
+    verbatim: bool,
+) {
     let renamed = name.is_some_and(|n| t.values.name.as_deref().unwrap_or("") != n);
     if verbatim && !renamed && !t.src.is_empty() {
         rope.field(number, &t.src);

@@ -52,7 +52,10 @@ impl<T, E: Into<Bad>> At<T> for Result<T, E> {
         self.map_err(|e| {
             let b: Bad = e.into();
             let step = step();
-            Bad { place: if b.place.is_empty() { step } else { format!("{step}.{}", b.place) }, reason: b.reason }
+            Bad {
+                place: if b.place.is_empty() { step } else { format!("{step}.{}", b.place) },
+                reason: b.reason,
+            }
         })
     }
 }
@@ -99,7 +102,9 @@ impl Context {
                 9 => raw = Some(self.slice(f.len()?)),
                 12 => t.doc = Some(f.str()?.into()),
                 13 => external.push(pair(&f)?),
-                14 => is_external = f.int32()? == 1,
+                14 if f.int32()? == 1 => is_external = true,
+                // An explicit `DEFAULT` stays explicit.
+                14 => rest.push(&f),
                 16 => t.metadata.push(pair(&f)?),
                 _ => rest.push(&f),
             }
@@ -108,7 +113,9 @@ impl Context {
         t.src = self.slice(f.whole);
         t.data = if is_external {
             let name = t.name.as_deref().unwrap_or("").to_string();
-            TensorData::External(External::from_entries(external, self.root.clone()).at(|| format!("\"{name}\""))?)
+            TensorData::External(
+                External::from_entries(external, self.root.clone()).at(|| format!("\"{name}\""))?,
+            )
         } else if let Some(raw) = raw {
             TensorData::Raw(raw)
         } else if !typed.fields.is_empty() {

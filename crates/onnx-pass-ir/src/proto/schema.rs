@@ -1,4 +1,6 @@
 //! The rare messages of `onnx.proto`, as `prost` messages. A field that is not listed here is dropped by
+
+#![allow(missing_docs)]
 //! `prost`, so these are decoded only for what an edit must see; what is not edited is written from its span.
 
 /// `StringStringEntryProto`

@@ -49,7 +49,9 @@ impl TypedData {
                 let mut v: Vec<i64> = Vec::new();
                 f.ints(&mut v)?;
                 match dtype.bits() {
-                    Some(32) if dtype == DataType::INT32 => out.extend(v.iter().flat_map(|x| (*x as i32).to_le_bytes())),
+                    Some(32) if dtype == DataType::INT32 => {
+                        out.extend(v.iter().flat_map(|x| (*x as i32).to_le_bytes()))
+                    }
                     Some(16) => out.extend(v.iter().flat_map(|x| (*x as u16).to_le_bytes())),
                     Some(2 | 4 | 6 | 8) => out.extend(v.iter().map(|x| *x as u8)),
                     _ => return Err(wrong()),

@@ -51,7 +51,10 @@ impl<'a> Fields<'a> {
             WireType::LengthDelimited => {
                 let len = varint(&mut self.buf)?;
                 let len = usize::try_from(len).ok().filter(|l| *l <= self.buf.len()).ok_or_else(|| {
-                    format!("a field claims {len} bytes, {} are left: the file is cut short or not ONNX", self.buf.len())
+                    format!(
+                        "a field claims {len} bytes, {} are left: the file is cut short or not ONNX",
+                        self.buf.len()
+                    )
                 })?;
                 let (payload, rest) = self.buf.split_at(len);
                 self.buf = rest;
@@ -110,7 +113,8 @@ fn skip_group(buf: &mut &[u8], number: u32) -> Result<(), String> {
             }
             WireType::LengthDelimited => {
                 let len = varint(buf)?;
-                let len = usize::try_from(len).ok().filter(|l| *l <= buf.len()).ok_or("a field is cut short")?;
+                let len =
+                    usize::try_from(len).ok().filter(|l| *l <= buf.len()).ok_or("a field is cut short")?;
                 *buf = &buf[len..];
             }
         }
