@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision, repeat_kv
+from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
 
 import ctx_ops
 from common import INVALID, Case, replace_int_constants, run
@@ -73,17 +73,7 @@ class RetainedCache:
         return key, torch.where(invalid.unsqueeze(-1), torch.tensor(0.0), value)
 
 
-def masked_attention(module, query, key, value, attention_mask, scaling, **_):
-    """Attention in which `True` in the mask means: not seen."""
-    key = repeat_kv(key, module.num_key_value_groups)
-    value = repeat_kv(value, module.num_key_value_groups)
-    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
-    scores = torch.where(attention_mask, torch.tensor(float("-inf")), scores)
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)
-    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
-
-
-ALL_ATTENTION_FUNCTIONS.register("retained", masked_attention)
+ALL_ATTENTION_FUNCTIONS.register("retained", ctx_ops.masked_attention)
 
 
 def segment_attention(self, hidden_states, cu_seqlens, position_embeddings, **_):
@@ -325,7 +315,8 @@ def generate(name, seed, deepstack, embedding, notes):
     case = Case(
         name, onnx_model, exporter="torch.onnx.export TorchScript (dynamo=False), fixed-buffer caches",
         packages=["torch", "transformers", "onnx", "onnxscript", "onnxruntime"], notes=notes, cache_inputs=caches,
-        cache_outputs=[f"{c}_RetainedState" for c in caches], extra={"rename": {"image_embeds": "pixel_values_RetainedState"}},
+        cache_outputs=[f"{c}_RetainedState" for c in caches],
+        extra={"assume": ["single-prefill"], "rename": {"image_embeds": "pixel_values_RetainedState"}},
     )  # fmt: skip
     gaps = []
     for tag, (grid, image, ids, positions, variables) in sets.items():
