@@ -1,0 +1,153 @@
+//! The pipeline file: which passes run, in which order, with which options.
+//!
+//! A [`Pipeline`] is the file as it is written; [`Pipeline::resolve`] puts the variables in, computes the
+//! expressions, checks the options against what the passes say of themselves, and gives the steps to run. No
+//! file is touched here but by [`Pipeline::read`].
+//!
+//! ```
+//! use onnx_pass::pipeline::{Override, Pipeline};
+//! use onnx_pass_passes::options::{OptionKind, OptionSpec, PassSpec};
+//!
+//! const BIND: OptionSpec =
+//!     OptionSpec::optional("bind", OptionKind::Map(&OptionKind::Int), "nothing", "Lengths of axes.");
+//! let passes = [PassSpec { name: "prune-dynamic-axes", summary: "Binds axes.", options: &[BIND] }];
+//!
+//! let text = r#"
+//! version: 1
+//! vars: {height: 354, patch: 16}
+//! steps:
+//!   - pass: prune-dynamic-axes
+//!     with:
+//!       bind: {grid_h: "${round(height / (2 * patch)) * 2}", grid: "${grid_h * 34}"}
+//! "#;
+//! let pipeline = Pipeline::parse("demo.yaml", text)?;
+//! let resolved = pipeline.resolve(&[Override::parse("height=320")?], &passes)?;
+//! assert_eq!(resolved.steps[0].options["bind"]["grid"], 20 * 34);
+//!
+//! let error = pipeline.resolve(&[], &[]).unwrap_err();
+//! assert_eq!(error.to_string(), "demo.yaml:5:11: unknown pass `prune-dynamic-axes`; there are no passes");
+//! # Ok::<(), onnx_pass::pipeline::PipelineError>(())
+//! ```
+
+mod error;
+mod load;
+mod resolve;
+mod tree;
+mod vars;
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+use onnx_pass_passes::options::{OptionError, Place};
+use serde_json::{Map, Value};
+
+pub use error::PipelineError;
+pub use resolve::{Resolved, ResolvedStep};
+pub use tree::Position;
+pub use vars::Override;
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+
+/// A pipeline as it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    /// The version of the format.
+    pub version: u32,
+    /// The name; of its own or of the file.
+    pub name: String,
+    /// The variables, with `null` where the pipeline asks for a value.
+    pub vars: IndexMap<String, Value>,
+    /// The steps.
+    pub steps: Vec<Step>,
+    source: Source,
+}
+
+/// A step as it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The pass.
+    pub pass: String,
+    /// Its options, with their expressions.
+    pub with: Map<String, Value>,
+    /// Where the name of the pass stands.
+    pub position: Option<Position>,
+}
+
+/// The text that a pipeline came from.
+#[derive(Debug, Clone, PartialEq)]
+struct Source {
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// An error at a place in the text, which is looked up now.
+    fn error(&self, fault: OptionError) -> PipelineError {
+        PipelineError {
+            origin: self.name.clone(),
+            position: tree::locate(&self.text, &fault.path, fault.place),
+            message: fault.message,
+            suggestion: fault.suggestion,
+        }
+    }
+}
+
+impl Pipeline {
+    /// A pipeline from its text. `name` is the file, for errors.
+    ///
+    /// # Errors
+    /// The text is no YAML, has a key or a type that does not belong, or a version that this program does not
+    /// know.
+    pub fn parse(name: &str, text: &str) -> Result<Self, PipelineError> {
+        load::parse(Source { name: name.to_owned(), text: text.to_owned() })
+    }
+
+    /// A pipeline from a file.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no UTF-8; else as [`Pipeline::parse`].
+    pub fn read(path: &Path) -> Result<Self, PipelineError> {
+        load::read(path)
+    }
+
+    /// The steps to run: `overrides` (`--set`) put in, expressions computed, everything checked against `passes`.
+    ///
+    /// # Errors
+    /// A pass that is unknown, an option that does not belong or has the wrong type, an expression without a
+    /// value, a variable that is unset, or an override of one that is not declared.
+    pub fn resolve(
+        &self,
+        overrides: &[Override],
+        passes: &[onnx_pass_passes::options::PassSpec],
+    ) -> Result<Resolved, PipelineError> {
+        resolve::resolve(self, overrides, passes)
+    }
+
+    /// What a pass says of its own options, as an error with its place in the file.
+    pub fn option_error(&self, step: usize, error: &OptionError) -> PipelineError {
+        let mut path = vec!["steps".to_owned(), step.to_string(), "with".to_owned()];
+        path.extend(error.path.iter().cloned());
+        let message = match error.place {
+            Place::Value if !error.path.is_empty() => {
+                format!("`{}`: {}", error.path.join("."), error.message)
+            }
+            _ => error.message.clone(),
+        };
+        self.source.error(OptionError { path, message, ..error.clone() })
+    }
+
+    fn error_at(
+        &self,
+        path: &[&str],
+        place: Place,
+        message: String,
+        suggestion: Option<String>,
+    ) -> PipelineError {
+        let path = path.iter().map(|step| (*step).to_owned()).collect();
+        self.source.error(OptionError { path, place, message, suggestion })
+    }
+}
+
+#[cfg(test)]
+mod tests;
