@@ -1,6 +1,12 @@
-//! Passes over ONNX graphs.
+//! Passes over ONNX graphs, the analysis that they share, and their manager.
 
+pub mod analysis;
 pub mod artifacts;
+pub mod docs;
 pub mod expr;
+pub mod manager;
 pub mod options;
+pub mod pass;
+pub mod passes;
+pub mod registry;
 pub mod suggest;

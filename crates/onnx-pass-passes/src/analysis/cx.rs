@@ -1,0 +1,214 @@
+//! What a shape rule sees of its node, and how it answers.
+
+use std::sync::Arc;
+
+use onnx_pass_ir::sym::{Expr, Facts};
+use onnx_pass_ir::{AttrValue, Attribute, DataType, Model, Node, NodeId, Tensor};
+
+use super::{Fact, MAX_ITEMS, SymItems};
+
+/// A node, what is known of its inputs, and what its rule finds out of its outputs.
+pub struct NodeCx<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The node.
+    pub id: NodeId,
+    /// The node.
+    pub node: &'a Node,
+    /// The version of the node's domain that is imported where it stands (1 when nothing is).
+    pub opset: i64,
+    /// What is known of the inputs; `None` where one is absent.
+    pub inputs: Vec<Option<&'a Fact>>,
+    /// The answers, one an output. They start as nothing.
+    pub outputs: Vec<Fact>,
+    /// What is known of symbols. Rules may add equalities that every run must satisfy.
+    pub symbols: &'a mut Facts,
+    /// Values of the attributes that the body of a function refers to, at this call.
+    pub bindings: &'a [Attribute],
+}
+
+impl<'a> NodeCx<'a> {
+    /// What is known of input `k`, if it is there.
+    pub fn input(&self, k: usize) -> Option<&'a Fact> {
+        self.inputs.get(k).copied().flatten()
+    }
+
+    /// True when input `k` is given.
+    pub fn has_input(&self, k: usize) -> bool {
+        self.input(k).is_some()
+    }
+
+    /// The shape of input `k`.
+    pub fn shape(&self, k: usize) -> Option<&'a [Expr]> {
+        self.input(k)?.shape.as_deref()
+    }
+
+    /// The rank of input `k`.
+    pub fn rank(&self, k: usize) -> Option<usize> {
+        self.shape(k).map(<[Expr]>::len)
+    }
+
+    /// The element type of input `k`.
+    pub fn dtype(&self, k: usize) -> Option<DataType> {
+        self.input(k)?.dtype
+    }
+
+    /// The symbolic contents of input `k`.
+    pub fn items(&self, k: usize) -> Option<SymItems> {
+        self.input(k)?.items.clone()
+    }
+
+    /// The symbolic contents of input `k`, if every element is known.
+    pub fn exprs(&self, k: usize) -> Option<Vec<Expr>> {
+        self.input(k)?.items.as_ref()?.iter().cloned().collect()
+    }
+
+    /// The contents of input `k`, if they are known integers.
+    pub fn ints(&self, k: usize) -> Option<Vec<i64>> {
+        self.input(k)?.const_items()
+    }
+
+    /// The contents of input `k`, if they are the same in every run.
+    pub fn tensor(&self, k: usize) -> Option<Arc<Tensor>> {
+        self.input(k)?.tensor.clone()
+    }
+
+    /// An attribute; a reference to the enclosing function's attribute is resolved.
+    pub fn attr(&self, name: &str) -> Option<&'a AttrValue> {
+        match &self.node.attribute(name)?.value {
+            AttrValue::Ref { name, .. } => self.bindings.iter().find(|a| a.name == *name).map(|a| &a.value),
+            v => Some(v),
+        }
+    }
+
+    /// An integer attribute.
+    pub fn int(&self, name: &str) -> Option<i64> {
+        match self.attr(name)? {
+            AttrValue::Int(i) => Some(*i),
+            _ => None,
+        }
+    }
+
+    /// An integer attribute, or its default.
+    pub fn int_or(&self, name: &str, default: i64) -> i64 {
+        self.int(name).unwrap_or(default)
+    }
+
+    /// An integer-list attribute.
+    pub fn int_list(&self, name: &str) -> Option<&'a [i64]> {
+        match self.attr(name)? {
+            AttrValue::Ints(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// A string attribute.
+    pub fn str(&self, name: &str) -> Option<&'a str> {
+        match self.attr(name)? {
+            AttrValue::String(s) => std::str::from_utf8(s).ok(),
+            _ => None,
+        }
+    }
+
+    /// A tensor attribute.
+    pub fn tensor_attr(&self, name: &str) -> Option<&'a Arc<Tensor>> {
+        match self.attr(name)? {
+            AttrValue::Tensor(t) => Some(t),
+            _ => None,
+        }
+    }
+
+    /// An axis counted from the end made one counted from the front; `None` when it is out of range.
+    pub fn axis(axis: i64, rank: usize) -> Option<usize> {
+        let rank = rank as i64;
+        let a = if axis < 0 { axis + rank } else { axis };
+        (0..rank).contains(&a).then_some(a as usize)
+    }
+
+    /// Answers type and shape of output `k`.
+    pub fn set(&mut self, k: usize, dtype: Option<DataType>, shape: Option<Vec<Expr>>) {
+        self.set_fact(k, Fact::tensor(dtype, shape));
+    }
+
+    /// Answers output `k`.
+    pub fn set_fact(&mut self, k: usize, fact: Fact) {
+        if let Some(out) = self.outputs.get_mut(k) {
+            *out = fact;
+        }
+    }
+
+    /// Answers output `k` as an integer tensor of a constant shape with these symbolic contents (left out when
+    /// there are too many or none is known).
+    pub fn set_items(&mut self, k: usize, dtype: DataType, dims: &[i64], items: Vec<Option<Expr>>) {
+        let shape = dims.iter().map(|d| Expr::constant(*d)).collect();
+        let mut fact = Fact::tensor(Some(dtype), Some(shape));
+        let fits = items.len() <= MAX_ITEMS && items.len() as i64 == dims.iter().product::<i64>();
+        if fits && (items.is_empty() || items.iter().any(Option::is_some)) {
+            fact.items = Some(items.into());
+        }
+        self.set_fact(k, fact);
+    }
+
+    /// A symbol for a length that is not known before the model runs: axis `axis` of output `k`. The same at
+    /// every analysis of the same node.
+    pub fn fresh(&self, k: usize, axis: usize) -> Expr {
+        let name = self.node.output(k).map_or("", |v| self.model.name(v));
+        Expr::symbol(ecow::eco_format!("?{name}.{axis}"))
+    }
+
+    /// A shape of `rank` unknown lengths.
+    pub fn fresh_shape(&self, k: usize, rank: usize) -> Vec<Expr> {
+        (0..rank).map(|a| self.fresh(k, a)).collect()
+    }
+
+    /// True when the two lengths are the same in every run.
+    pub fn same(&self, a: &Expr, b: &Expr) -> bool {
+        a == b || self.symbols.equal(a, b) == Some(true)
+    }
+
+    /// Notes that two lengths must agree, or the model fails when run. A contradiction is left to the runtime.
+    pub fn must_equal(&mut self, a: &Expr, b: &Expr) {
+        if a != b {
+            let _ = self.symbols.assert_equal(a, b);
+        }
+    }
+
+    /// The length that two broadcast lengths make. Two different unknown ones may be equal or one of them 1,
+    /// and the greater is right in every case (a length of zero against one excepted, where it is zero).
+    pub fn broadcast_dim(&mut self, a: &Expr, b: &Expr) -> Expr {
+        if a == b || b.is_one() {
+            return a.clone();
+        }
+        if a.is_one() {
+            return b.clone();
+        }
+        if a.is_zero() || b.is_zero() {
+            return Expr::constant(0);
+        }
+        if self.symbols.equal(a, b) == Some(true) {
+            // Keep the plainer of the two.
+            return if b.is_const() { b.clone() } else { a.clone() };
+        }
+        let over_one = |s: &Facts, e: &Expr| s.bounds(e).0.is_some_and(|lo| lo > 1);
+        if over_one(self.symbols, a) {
+            return a.clone();
+        }
+        if over_one(self.symbols, b) {
+            return b.clone();
+        }
+        a.max(b)
+    }
+
+    /// The shape that broadcasting makes (numpy's rule).
+    pub fn broadcast(&mut self, a: &[Expr], b: &[Expr]) -> Vec<Expr> {
+        let rank = a.len().max(b.len());
+        let one = Expr::constant(1);
+        (0..rank)
+            .map(|i| {
+                let at = |s: &[Expr]| (i + s.len()).checked_sub(rank).map_or(one.clone(), |k| s[k].clone());
+                let (x, y) = (at(a), at(b));
+                self.broadcast_dim(&x, &y)
+            })
+            .collect()
+    }
+}

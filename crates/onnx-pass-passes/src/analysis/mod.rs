@@ -1,0 +1,155 @@
+//! Shapes and values: for every value its element type, its symbolic shape and, for small integer tensors,
+//! its symbolic contents.
+//!
+//! One forward walk over the nodes. Every dim is an expression over symbols: the `dim_param`s that the model
+//! declares for its inputs, and made-up ones (their names start with `?`) for lengths that the graph does not
+//! tell before it runs. So "unknown" is a symbol of its own, and two unknown lengths that are the same length
+//! are seen to be the same.
+//!
+//! Invariant: a fact holds for every run of the model. Nothing is guessed.
+//! Invariant: declared types are evidence where nothing is computed; where both are there the computed one
+//! wins, and a contradiction is kept in [`Analysis::contradictions`].
+
+mod cx;
+mod driver;
+pub mod ops;
+
+use std::sync::Arc;
+
+use onnx_pass_ir::sym::{Expr, Facts};
+use onnx_pass_ir::{DataType, Model, NodeId, Tensor, Type, ValueId};
+
+pub use cx::NodeCx;
+
+/// A symbolic shape: one expression an axis.
+pub type SymShape = Arc<[Expr]>;
+
+/// The symbolic contents of a small integer or bool tensor, in row-major order; `None` where an element is not
+/// known. Bools are 0 and 1.
+pub type SymItems = Arc<[Option<Expr>]>;
+
+/// Contents of more elements than this are not tracked symbolically.
+pub const MAX_ITEMS: usize = 1024;
+
+/// What is known of a value.
+#[derive(Clone, Debug, Default)]
+pub struct Fact {
+    /// The element type of a tensor.
+    pub dtype: Option<DataType>,
+    /// The shape; `None` when not even the rank is known.
+    pub shape: Option<SymShape>,
+    /// The symbolic contents. When set, `shape` is all constants and its product is the number of items.
+    pub items: Option<SymItems>,
+    /// The contents, when they are the same in every run.
+    pub tensor: Option<Arc<Tensor>>,
+    /// For a sequence, an optional or a map: its declared or inferred type, and the fact of its elements.
+    pub other: Option<Box<OtherFact>>,
+}
+
+/// What is known of a value that is not a tensor.
+#[derive(Clone, Debug)]
+pub struct OtherFact {
+    /// The type.
+    pub ty: Type,
+    /// What holds for every element of a sequence, or the value in an optional.
+    pub element: Fact,
+    /// The number of elements of a sequence, if known.
+    pub len: Option<Expr>,
+}
+
+impl Fact {
+    /// A tensor of this type and shape.
+    pub fn tensor(dtype: Option<DataType>, shape: Option<Vec<Expr>>) -> Self {
+        Fact { dtype, shape: shape.map(Into::into), ..Fact::default() }
+    }
+
+    /// The rank, if known.
+    pub fn rank(&self) -> Option<usize> {
+        self.shape.as_ref().map(|s| s.len())
+    }
+
+    /// The shape, if every dim is a number.
+    pub fn const_shape(&self) -> Option<Vec<i64>> {
+        self.shape.as_ref()?.iter().map(Expr::as_const).collect()
+    }
+
+    /// The contents as numbers, if all are known integers.
+    pub fn const_items(&self) -> Option<Vec<i64>> {
+        self.items.as_ref()?.iter().map(|e| e.as_ref()?.as_const()).collect()
+    }
+
+    /// True when the tensor certainly has no element.
+    pub fn is_empty(&self) -> bool {
+        self.shape.as_ref().is_some_and(|s| s.iter().any(Expr::is_zero))
+    }
+}
+
+/// A declared type that the graph contradicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The value.
+    pub value: ValueId,
+    /// The axis; `None` when the rank or the element type is at odds.
+    pub axis: Option<usize>,
+    /// What the file says.
+    pub declared: String,
+    /// What the graph computes.
+    pub computed: String,
+}
+
+/// Why a value's shape is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The operator has no rule here.
+    NoRule(NodeId),
+    /// The rule had too little to go by.
+    Undetermined(NodeId),
+}
+
+/// The facts of one model at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Analysis {
+    pub(crate) facts: Vec<Fact>,
+    /// What was learnt of symbols on the way.
+    pub symbols: Facts,
+    /// Declared types at odds with computed ones.
+    pub contradictions: Vec<Contradiction>,
+    /// Operators without a rule (domain, name), each once, in order of occurrence.
+    pub without_rule: Vec<(String, String)>,
+}
+
+impl Analysis {
+    /// Analyses a model. `given` holds what the user says of symbols.
+    pub fn of(model: &Model, given: &Facts) -> Self {
+        driver::analyse(model, given)
+    }
+
+    /// What is known of a value.
+    pub fn fact(&self, v: ValueId) -> &Fact {
+        static NOTHING: Fact = Fact { dtype: None, shape: None, items: None, tensor: None, other: None };
+        self.facts.get(v.index()).unwrap_or(&NOTHING)
+    }
+
+    /// The symbolic shape of a value.
+    pub fn shape(&self, v: ValueId) -> Option<&[Expr]> {
+        self.fact(v).shape.as_deref()
+    }
+
+    /// The element type of a value.
+    pub fn dtype(&self, v: ValueId) -> Option<DataType> {
+        self.fact(v).dtype
+    }
+
+    /// Records what is known of a value that a pass made, so that the analysis stays of use.
+    pub fn set(&mut self, v: ValueId, fact: Fact) {
+        if self.facts.len() <= v.index() {
+            self.facts.resize_with(v.index() + 1, Fact::default);
+        }
+        self.facts[v.index()] = fact;
+    }
+}
+
+/// True for a symbol that the analysis made up.
+pub fn is_made_up(symbol: &str) -> bool {
+    symbol.starts_with('?')
+}

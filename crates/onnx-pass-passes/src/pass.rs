@@ -1,0 +1,252 @@
+//! What a pass is.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use onnx_pass_ir::{Model, NodeId, ValueId, sym::Facts};
+use serde::de::DeserializeOwned;
+
+use crate::analysis::Analysis;
+use crate::options::OptionSpec;
+
+/// A rewrite of a model. Object-safe and stateless; registered in [`crate::registry`].
+pub trait Pass: Send + Sync {
+    /// The one name, kebab-case: in YAML, on the command line, in logs and docs.
+    fn name(&self) -> &'static str;
+
+    /// The source of the pass's file; its leading `//!` lines are its documentation (see [`crate::docs`]).
+    fn source(&self) -> &'static str;
+
+    /// The options it takes.
+    fn options(&self) -> &'static [OptionSpec] {
+        &[]
+    }
+
+    /// Whether it may change the model's inputs and outputs. The manager holds it to that.
+    fn changes_interface(&self) -> bool {
+        false
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`PassError`] when the pass refuses; the model is then of no further use and nothing is written.
+    fn run(&self, model: &mut Model, cx: &mut PassContext) -> Result<Outcome, PassError>;
+}
+
+/// Whether a pass changed the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did.
+    Changed,
+    /// It did not; the manager checks that the model's revision did not move.
+    Unchanged,
+}
+
+impl Outcome {
+    /// Changed, if the condition holds.
+    pub fn changed_if(changed: bool) -> Self {
+        if changed { Outcome::Changed } else { Outcome::Unchanged }
+    }
+
+    /// The outcome of doing both.
+    #[must_use]
+    pub fn or(self, other: Outcome) -> Self {
+        Self::changed_if(self == Outcome::Changed || other == Outcome::Changed)
+    }
+}
+
+/// Why a pass ended the run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PassError {
+    /// The rewrite would not be right, or cannot be shown to be.
+    #[error("{place}: {reason}{}", help.as_ref().map(|h| format!("; {h}")).unwrap_or_default())]
+    Refused {
+        /// The node, value or cache.
+        place: String,
+        /// What was seen.
+        reason: String,
+        /// What would help.
+        help: Option<String>,
+    },
+    /// The options do not fit the model or each other.
+    #[error("option `{option}`: {reason}")]
+    Options {
+        /// The option, with its path.
+        option: String,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+    /// An edit or a read failed.
+    #[error(transparent)]
+    Model(#[from] onnx_pass_ir::Error),
+}
+
+impl PassError {
+    /// A refusal.
+    pub fn refused(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        PassError::Refused { place: place.into(), reason: reason.into(), help: None }
+    }
+
+    /// A refusal that says what would help.
+    pub fn refused_with(
+        place: impl Into<String>,
+        reason: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        PassError::Refused { place: place.into(), reason: reason.into(), help: Some(help.into()) }
+    }
+
+    /// A wrong option.
+    pub fn option(option: impl Into<String>, reason: impl Into<String>) -> Self {
+        PassError::Options { option: option.into(), reason: reason.into() }
+    }
+}
+
+/// How serious a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Probably not what the user wants.
+    Warning,
+}
+
+/// Something that a pass noticed.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Diagnostic {
+    /// How serious it is.
+    pub severity: Severity,
+    /// The pass.
+    pub pass: String,
+    /// The node, value or cache; empty for the model as a whole.
+    pub place: String,
+    /// What was noticed.
+    pub message: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+        };
+        let place = if self.place.is_empty() { String::new() } else { format!("{}: ", self.place) };
+        write!(f, "{severity}: {}: {place}{}", self.pass, self.message)
+    }
+}
+
+/// A property of the inputs that the graph cannot prove and that the user states.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Promise {
+    /// `single-prefill`, ….
+    pub name: String,
+    /// What was promised, in a sentence.
+    pub meaning: String,
+}
+
+/// A file to be written beside the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// The file's name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What a pass works with beside the model. One lives through a whole run.
+#[derive(Default)]
+pub struct PassContext {
+    /// The running pass.
+    pub pass: String,
+    /// Its options, checked against their schema.
+    pub options: serde_json::Value,
+    /// What was noticed.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Counts of what the running pass did, in the order of first mention; the manager takes them.
+    pub counters: IndexMap<String, u64>,
+    /// A table in the report for the running pass: rows of cells.
+    pub rows: Vec<Vec<String>>,
+    /// Promises that the run rests on.
+    pub promises: Vec<Promise>,
+    /// Files to write.
+    pub artifacts: Vec<Artifact>,
+    /// What is known of symbols: bounds, equalities given by the user or learnt.
+    pub facts: Facts,
+    analysis: Option<(u64, Analysis)>,
+}
+
+impl PassContext {
+    /// A context for a run.
+    pub fn new() -> Self {
+        PassContext { options: serde_json::json!({}), ..Default::default() }
+    }
+
+    /// The options as a type.
+    ///
+    /// # Errors
+    /// [`PassError::Options`]; the manager has checked them against the schema before, so this is a
+    /// difference between the two.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, PassError> {
+        serde_json::from_value(self.options.clone()).map_err(|e| PassError::option("with", e.to_string()))
+    }
+
+    /// Records a note.
+    pub fn note(&mut self, place: impl Into<String>, message: impl Into<String>) {
+        self.diagnose(Severity::Note, place, message);
+    }
+
+    /// Records a warning.
+    pub fn warn(&mut self, place: impl Into<String>, message: impl Into<String>) {
+        self.diagnose(Severity::Warning, place, message);
+    }
+
+    fn diagnose(&mut self, severity: Severity, place: impl Into<String>, message: impl Into<String>) {
+        let d =
+            Diagnostic { severity, pass: self.pass.clone(), place: place.into(), message: message.into() };
+        if !self.diagnostics.contains(&d) {
+            self.diagnostics.push(d);
+        }
+    }
+
+    /// Adds to a counter.
+    pub fn count(&mut self, what: &str, n: u64) {
+        if n > 0 {
+            *self.counters.entry(what.to_string()).or_insert(0) += n;
+        }
+    }
+
+    /// Shapes and known values of the model as it stands; computed when the model changed since.
+    pub fn analysis(&mut self, model: &Model) -> &Analysis {
+        let fresh = self.analysis.as_ref().is_some_and(|(r, _)| *r == model.revision());
+        if !fresh {
+            self.analysis = Some((model.revision(), Analysis::of(model, &self.facts)));
+        }
+        // Just set when it was not.
+        &self.analysis.get_or_insert_with(|| (model.revision(), Analysis::of(model, &self.facts))).1
+    }
+
+    /// Takes the analysis out, for a pass that changes the model while it reads it.
+    pub fn take_analysis(&mut self, model: &Model) -> Analysis {
+        self.analysis(model);
+        self.analysis.take().map_or_else(|| Analysis::of(model, &self.facts), |(_, a)| a)
+    }
+
+    /// Tells that the analysis still holds for the model as it is now: the changes since did not touch what
+    /// it says.
+    pub fn keep_analysis(&mut self, model: &Model, analysis: Analysis) {
+        self.analysis = Some((model.revision(), analysis));
+    }
+}
+
+/// How a message names a node.
+pub fn at(model: &Model, node: NodeId) -> String {
+    model.describe(node)
+}
+
+/// How a message names a value.
+pub fn named(model: &Model, value: ValueId) -> String {
+    format!("`{}`", model.name(value))
+}

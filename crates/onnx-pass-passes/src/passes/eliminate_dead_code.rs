@@ -1,0 +1,125 @@
+//! Removes what nothing reads.
+//!
+//! ## What it does
+//! Removes nodes none of whose results is read, initializers that nothing reads, functions that nothing
+//! calls, opset imports of domains that no operator is of, and `value_info` entries of values that are gone.
+//! A node's unread trailing outputs stay, as an operator may tell by their number what to do.
+//!
+//! ## Before → after
+//! ```text
+//! agraph (float[N] x) => (float[N] y) {      agraph (float[N] x) => (float[N] y) {
+//!   a = Relu (x)                               y = Abs (x)
+//!   y = Abs (x)                              }
+//! }
+//! ```
+//!
+//! ## Requires
+//! Nothing.
+//!
+//! ## Guarantees
+//! The interface is as it was. What is left computes what it computed.
+//!
+//! ## Options
+//! None.
+//!
+//! ## Refuses
+//! Nothing.
+
+use onnx_pass_ir::{Def, GraphId, Model, ValueId};
+use rustc_hash::FxHashSet;
+
+use crate::pass::{Outcome, Pass, PassContext, PassError};
+
+/// The pass.
+pub struct EliminateDeadCode;
+
+impl Pass for EliminateDeadCode {
+    fn name(&self) -> &'static str {
+        "eliminate-dead-code"
+    }
+
+    fn source(&self) -> &'static str {
+        include_str!("eliminate_dead_code.rs")
+    }
+
+    fn run(&self, model: &mut Model, cx: &mut PassContext) -> Result<Outcome, PassError> {
+        let before = model.revision();
+        sweep(model, cx)?;
+        Ok(Outcome::changed_if(model.revision() != before))
+    }
+}
+
+/// Removes what nothing reads, in every graph.
+///
+/// # Errors
+/// None that a sound model causes.
+pub fn sweep(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
+    let mut functions = 0;
+    loop {
+        dead_nodes(m, cx)?;
+        let called: FxHashSet<_> =
+            m.live_graphs().into_iter().flat_map(|g| m.node_ids(g)).filter_map(|n| m.callee(n)).collect();
+        let dead: Vec<_> = m.functions().map(|(f, _)| f).filter(|f| !called.contains(f)).collect();
+        if dead.is_empty() {
+            break;
+        }
+        functions += dead.len() as u64;
+        dead.into_iter().for_each(|f| m.remove_function(f));
+    }
+    cx.count("functions removed", functions);
+    dead_initializers(m, cx)?;
+    m.sweep();
+    let stale: usize = m.live_graphs().into_iter().map(|g| m.drop_stale_value_info(g)).sum();
+    cx.count("stale value_info removed", stale as u64);
+    dead_opsets(m, cx);
+    Ok(())
+}
+
+fn dead_nodes(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
+    let mut removed = 0;
+    // Inner graphs first, nodes last to first: a reader goes before what it reads.
+    let graphs: Vec<GraphId> = m.live_graphs();
+    for g in graphs.into_iter().rev() {
+        for n in m.node_ids(g).into_iter().rev() {
+            let used = m.node(n).outputs().iter().flatten().any(|v| !m.is_unused(*v));
+            if !used {
+                m.remove_node(n)?;
+                removed += 1;
+            }
+        }
+    }
+    cx.count("nodes removed", removed);
+    Ok(())
+}
+
+fn dead_initializers(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
+    for g in m.live_graphs() {
+        let graph = m.graph(g);
+        let all = graph.initializers().iter().copied().chain(graph.sparse_initializers().iter().map(|s| s.0));
+        let dead: Vec<ValueId> =
+            all.filter(|v| m.is_unused(*v) && m.value(*v).def() == Def::Initializer).collect();
+        if !dead.is_empty() {
+            cx.count("initializers removed", dead.len() as u64);
+            m.remove_initializers(&dead)?;
+        }
+    }
+    Ok(())
+}
+
+fn dead_opsets(m: &mut Model, cx: &mut PassContext) {
+    let used: FxHashSet<String> = m
+        .live_graphs()
+        .into_iter()
+        .flat_map(|g| m.nodes(g).map(|(_, n)| n.domain().to_string()).collect::<Vec<_>>())
+        .collect();
+    let keep = |d: &Option<onnx_pass_ir::EcoString>| {
+        let d = onnx_pass_ir::canonical_domain(d.as_deref().unwrap_or(""));
+        d.is_empty() || used.contains(d)
+    };
+    if m.header().opset_imports.iter().all(|o| keep(&o.domain)) {
+        return;
+    }
+    let before = m.header().opset_imports.len();
+    m.header_mut().opset_imports.retain(|o| keep(&o.domain));
+    cx.count("opset imports removed", (before - m.header().opset_imports.len()) as u64);
+}

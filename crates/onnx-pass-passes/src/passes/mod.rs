@@ -1,0 +1,3 @@
+//! The passes, one file each.
+
+pub mod eliminate_dead_code;

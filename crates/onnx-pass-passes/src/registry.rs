@@ -1,0 +1,12 @@
+//! The table of passes.
+
+use crate::pass::Pass;
+use crate::passes;
+
+/// Every pass, by name.
+pub static PASSES: &[&dyn Pass] = &[&passes::eliminate_dead_code::EliminateDeadCode];
+
+/// The pass of that name.
+pub fn find(name: &str) -> Option<&'static dyn Pass> {
+    PASSES.iter().copied().find(|p| p.name() == name)
+}
