@@ -6,7 +6,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use onnx_pass_passes::expr;
-use onnx_pass_passes::options::{OptionError, Place, found};
+use onnx_pass_passes::options::{OptionError, found};
 use onnx_pass_passes::suggest;
 use serde_json::{Map, Value};
 
@@ -70,12 +70,7 @@ pub(super) fn parse(source: Source) -> Result<Pipeline, PipelineError> {
     })?;
     let parts = Parts::of(&document).map_err(|fault| source.error(fault))?;
     let name = parts.name.unwrap_or_else(|| stem(&source.name));
-    let mut steps = parts.steps;
-    for (index, step) in steps.iter_mut().enumerate() {
-        let path = ["steps".to_owned(), index.to_string(), "pass".to_owned()];
-        step.position = tree::locate(&source.text, &path, Place::Value);
-    }
-    Ok(Pipeline { version: VERSION, name, vars: parts.vars, steps, source })
+    Ok(Pipeline { version: VERSION, name, vars: parts.vars, steps: parts.steps, source })
 }
 
 fn stem(name: &str) -> String {
@@ -249,5 +244,5 @@ fn step(index: &str, item: &Value) -> Result<Step, OptionError> {
             return Err(fault(&["steps", index, "with"], message));
         }
     };
-    Ok(Step { pass, with, position: None })
+    Ok(Step { pass, with })
 }

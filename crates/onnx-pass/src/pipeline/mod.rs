@@ -70,8 +70,6 @@ pub struct Step {
     pub pass: String,
     /// Its options, with their expressions.
     pub with: Map<String, Value>,
-    /// Where the name of the pass stands.
-    pub position: Option<Position>,
 }
 
 /// The text that a pipeline came from.
@@ -122,6 +120,12 @@ impl Pipeline {
         passes: &[onnx_pass_passes::options::PassSpec],
     ) -> Result<Resolved, PipelineError> {
         resolve::resolve(self, overrides, passes)
+    }
+
+    /// Where a step's pass stands in the text. The text is searched for it: for messages, not for loops.
+    pub fn step_position(&self, step: usize) -> Option<Position> {
+        let path = ["steps".to_owned(), step.to_string(), "pass".to_owned()];
+        tree::locate(&self.source.text, &path, Place::Value)
     }
 
     /// What a pass says of its own options, as an error with its place in the file.

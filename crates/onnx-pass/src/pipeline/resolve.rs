@@ -26,8 +26,6 @@ pub struct ResolvedStep {
     pub pass: String,
     /// Its options: an object that fits what the pass says of itself.
     pub options: Value,
-    /// Where the step stands in the file.
-    pub position: Option<Position>,
 }
 
 pub(super) fn resolve(
@@ -39,12 +37,10 @@ pub(super) fn resolve(
     let mut specs = Vec::with_capacity(pipeline.steps.len());
     for (index, step) in pipeline.steps.iter().enumerate() {
         let Some(spec) = passes.iter().find(|pass| pass.name == step.pass) else {
-            return Err(PipelineError {
-                origin: pipeline.source.name.clone(),
-                position: step.position,
-                message: format!("unknown pass `{}`", step.pass),
-                suggestion: Some(suggest::hint(&step.pass, "passes", &known)),
-            });
+            let hint = suggest::hint(&step.pass, "passes", &known);
+            let message = format!("unknown pass `{}`", step.pass);
+            let path = ["steps", &index.to_string(), "pass"];
+            return Err(pipeline.error_at(&path, Place::Value, message, Some(hint)));
         };
         specs.push((index, step, spec));
     }
@@ -56,7 +52,7 @@ pub(super) fn resolve(
             Expander { pipeline, vars: &vars, options: spec.options, skip: path.len(), vars_follow: false };
         let options = expander.expand(&Value::Object(step.with.clone()), path)?;
         options::check(&options, spec.options).map_err(|error| pipeline.option_error(index, &error))?;
-        steps.push(ResolvedStep { pass: step.pass.clone(), options, position: step.position });
+        steps.push(ResolvedStep { pass: step.pass.clone(), options });
     }
     Ok(Resolved { name: pipeline.name.clone(), vars, steps })
 }

@@ -109,7 +109,7 @@ fn the_reranker_pipeline() {
 #[test]
 fn positions_and_names_are_kept() -> Result<(), PipelineError> {
     let pipeline = Pipeline::parse("dir/p.yaml", RERANKER)?;
-    let positions: Vec<_> = pipeline.steps.iter().map(|step| step.position).collect();
+    let positions: Vec<_> = (0..3).map(|step| pipeline.step_position(step)).collect();
     let at = |line, column| Some(Position { line, column });
     assert_eq!(positions, [at(5, 11), at(16, 11), at(17, 11)]);
     assert_eq!(pipeline.name, "reranker");
