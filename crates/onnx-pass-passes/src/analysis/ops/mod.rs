@@ -1,4 +1,8 @@
-//! The shape rules, by operator.
+//! The shape rules, by operator: `core` has what shape arithmetic and transformers are made of, `rest` all
+//! other operators.
+
+mod core;
+mod rest;
 
 use super::NodeCx;
 
@@ -7,6 +11,5 @@ pub type Rule = fn(&mut NodeCx<'_>);
 
 /// The rule of an operator; `domain` is canonical (empty for the standard one).
 pub fn rule(domain: &str, op_type: &str) -> Option<Rule> {
-    let _ = (domain, op_type);
-    None
+    core::rule(domain, op_type).or_else(|| rest::rule(domain, op_type))
 }
