@@ -141,6 +141,15 @@ impl Pipeline {
         self.source.error(OptionError { path, message, ..error.clone() })
     }
 
+    /// As [`Pipeline::option_error`], with the way to the option written with dots: `bind.past_key.0`. The keys of
+    /// the step tell a dot in a name from one between names.
+    pub fn dotted_option_error(&self, step: usize, option: &str, message: &str) -> PipelineError {
+        let path = self.steps.get(step).map(|step| undotted(&step.with, option)).unwrap_or_default();
+        let in_file = self.option_error(step, &OptionError::new(path, message));
+        // The option as it was called, even if the step does not have it.
+        PipelineError { message: format!("`{option}`: {message}"), ..in_file }
+    }
+
     fn error_at(
         &self,
         path: &[&str],
@@ -151,6 +160,47 @@ impl Pipeline {
         let path = path.iter().map(|step| (*step).to_owned()).collect();
         self.source.error(OptionError { path, place, message, suggestion })
     }
+}
+
+/// The path of `option` as far as there are keys for it.
+fn undotted(options: &Map<String, Value>, option: &str) -> Vec<String> {
+    let Some((first, mut rest)) = longest_key(options.keys().map(String::as_str), option) else {
+        return Vec::new();
+    };
+    let mut path = vec![first.to_owned()];
+    let mut value = options.get(first);
+    while let (Some(here), Some(wanted)) = (value, rest) {
+        let step = match here {
+            Value::Object(fields) => longest_key(fields.keys().map(String::as_str), wanted),
+            Value::Array(_) => {
+                Some(wanted.split_once('.').map_or((wanted, None), |(index, rest)| (index, Some(rest))))
+            }
+            _ => None,
+        };
+        let Some((key, after)) = step else { break };
+        value = match here {
+            Value::Object(fields) => fields.get(key),
+            Value::Array(items) => key.parse::<usize>().ok().and_then(|index| items.get(index)),
+            _ => None,
+        };
+        if value.is_some() {
+            path.push(key.to_owned());
+        }
+        rest = after;
+    }
+    path
+}
+
+/// The longest key that `option` is or begins with up to a dot, and what follows the dot.
+fn longest_key<'a>(
+    keys: impl Iterator<Item = &'a str>,
+    option: &'a str,
+) -> Option<(&'a str, Option<&'a str>)> {
+    keys.filter_map(|key| match option.strip_prefix(key)? {
+        "" => Some((key, None)),
+        rest => rest.strip_prefix('.').map(|rest| (key, Some(rest))),
+    })
+    .max_by_key(|(key, _)| key.len())
 }
 
 #[cfg(test)]

@@ -284,6 +284,20 @@ fn an_error_of_a_running_pass_finds_its_place() -> Result<(), PipelineError> {
 }
 
 #[test]
+fn a_dot_in_a_name_is_told_from_one_between_names() -> Result<(), PipelineError> {
+    let text = with("\n      keep: [a, b]\n      bind:\n        past: 1\n        past.0: 2");
+    let pipeline = Pipeline::parse("p.yaml", &text)?;
+    let error = |option: &str| pipeline.dotted_option_error(0, option, "no").to_string();
+    assert_eq!(error("bind.past.0"), "p.yaml:9:17: `bind.past.0`: no");
+    assert_eq!(error("bind.past"), "p.yaml:8:15: `bind.past`: no");
+    assert_eq!(error("bind.past.1"), "p.yaml:8:15: `bind.past.1`: no");
+    assert_eq!(error("keep.1"), "p.yaml:6:17: `keep.1`: no");
+    assert_eq!(error("keep.9"), "p.yaml:6:13: `keep.9`: no");
+    assert_eq!(error("gone"), "p.yaml:6:7: `gone`: no");
+    Ok(())
+}
+
+#[test]
 fn files_that_are_no_pipeline() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let error = |path: &Path| match Pipeline::read(path) {
