@@ -292,7 +292,7 @@ fn op_interval(op: &Op, range: &RangeOf) -> Interval {
 
 /// The quotient rounded down; the divisor is nonzero.
 fn quotient_interval(n: Interval, d: Interval) -> Interval {
-    if d.is_nonpos() {
+    if d.is_nonpos() && !d.is_nonneg() {
         return quotient_interval(n.neg(), d.neg());
     }
     if !d.is_nonneg() {

@@ -11,6 +11,9 @@ use super::poly::{Atom, Mono, Op, Term};
 ///
 /// A lone symbol is its name, as it was given, wherever [`Expr::parse_dim`] reads that name back
 /// as this symbol. Elsewhere a name that is not an identifier stands between backquotes.
+///
+/// Reading the text back gives the same expression, but for high powers of coefficients that
+/// overflow, which may come back unexpanded in another place.
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -178,15 +181,19 @@ fn summands(terms: &[Term]) -> Vec<Summand<'_>> {
     let mut used = vec![false; terms.len()];
     let mut remainders = Vec::new();
     for (at, term) in terms.iter().enumerate() {
-        if let Some((q, n, d)) = remainder_of(term) {
-            let Some(parts) = parts_of(&q, n, terms, &used) else { continue };
-            for part in parts.into_iter().chain([at]) {
-                if let Some(used) = used.get_mut(part) {
-                    *used = true;
-                }
-            }
-            remainders.push((at, Summand::Mod(q, n, d)));
+        let Some((q, n, d)) = remainder_of(term) else { continue };
+        let Some(parts) = parts_of(&q, n, terms) else { continue };
+        let parts: Vec<usize> = parts.into_iter().chain([at]).collect();
+        let taken = |used: &[bool]| parts.iter().any(|part| used.get(*part) != Some(&false));
+        if taken(&used) || parts.iter().filter(|part| **part == at).count() > 1 {
+            continue;
         }
+        for part in parts {
+            if let Some(used) = used.get_mut(part) {
+                *used = true;
+            }
+        }
+        remainders.push((at, Summand::Mod(q, n, d)));
     }
     let plain = terms.iter().enumerate().zip(&used).filter(|(_, used)| !**used);
     let mut out: Vec<_> = plain.map(|((at, term), _)| (at, Summand::Term(term))).collect();
@@ -209,15 +216,11 @@ fn remainder_of(term: &Term) -> Option<(Term, &Expr, &Expr)> {
     })
 }
 
-/// Where the terms of `q*n` stand among these, if all do and none is used.
-fn parts_of(q: &Term, n: &Expr, terms: &[Term], used: &[bool]) -> Option<Vec<usize>> {
+/// Where the terms of `q*n` stand among these, if all do.
+fn parts_of(q: &Term, n: &Expr, terms: &[Term]) -> Option<Vec<usize>> {
     let product = Expr::from_terms(vec![q.clone()]).mul(n);
     let parts = product.terms();
-    let places = parts.iter().map(|part| {
-        let at = terms.iter().position(|term| term == part)?;
-        (!*used.get(at)?).then_some(at)
-    });
-    places.collect()
+    parts.iter().map(|part| terms.iter().position(|term| term == part)).collect()
 }
 
 /// The identity of an expression that is too large to hold.

@@ -1,5 +1,6 @@
 //! The expression: its representation, construction and ring arithmetic.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -21,10 +22,13 @@ const MAX_DEPTH: u32 = 24;
 /// A polynomial with `i64` coefficients over atoms, which are symbols, or floor quotients,
 /// minima and maxima of canonical expressions. `a % b` is held as `a - b*(a//b)` and the
 /// rounded-up quotient as a floor quotient, so that forms which mean the same become the same:
-/// equality, order and hash are those of the meaning, as far as the normal form goes.
+/// equality and hash are those of the meaning, as far as the normal form goes.
+///
+/// There is no `<` between expressions: which of two is less depends on the symbols, so ask
+/// [`Facts::le`](super::Facts::le). To sort them, there is [`Expr::structural_cmp`].
 ///
 /// Cloning costs at most a reference count; a constant or a single symbol allocates no tree.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Expr(pub(super) Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +111,11 @@ impl Expr {
         self.as_const() == Some(1)
     }
 
+    /// A total order of expressions by their structure, for sorting; it says nothing of values.
+    pub fn structural_cmp(&self, other: &Expr) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+
     /// The names of all symbols that occur, at any depth.
     pub fn symbols(&self) -> BTreeSet<EcoString> {
         let mut out = BTreeSet::new();
@@ -150,9 +159,12 @@ impl Expr {
         if let Some(terms) = poly::add_scaled(&self.terms(), &other.terms(), scale) {
             return Expr::from_terms(terms);
         }
-        let (left, right) = (self.grouped(), other.grouped());
-        let terms = [Term { mono: left, coef: 1 }, Term { mono: right, coef: scale }];
-        poly::collect_terms(terms.into()).map_or_else(|| self.clone(), Expr::from_terms)
+        // As a sum of the two, unexpanded, which cannot overflow: a coefficient of one each.
+        let right = other.mul(&Expr::constant(scale));
+        let grouped = || [self.grouped(), right.grouped()].map(|mono| Term { mono, coef: 1 });
+        poly::collect_terms([self.factored(), right.factored()].into())
+            .or_else(|| poly::collect_terms(grouped().into()))
+            .map_or_else(|| self.clone(), Expr::from_terms)
     }
 
     /// The product.
@@ -176,15 +188,19 @@ impl Expr {
 
     /// The product of the two as atoms: what is kept where expanding is out of bounds.
     fn mul_unexpanded(&self, other: &Expr) -> Expr {
-        let (a, b) = (self.factored(), other.factored());
-        match poly::mul_terms(&[a], &[b]) {
-            Some(terms) => Expr::from_terms(terms),
-            None => {
-                let (a, b) = (Mono::atom(self.group_atom()), Mono::atom(other.group_atom()));
-                let mono = a.mul(&b).unwrap_or_else(Mono::one);
-                Expr::from_terms(vec![Term { mono, coef: 1 }])
-            }
+        if let Some(terms) = poly::mul_terms(&[self.factored()], &[other.factored()]) {
+            return Expr::from_terms(terms);
         }
+        let term = match (self.as_const(), other.as_const()) {
+            (Some(a), Some(b)) if a > b => Term { mono: self.grouped(), coef: b },
+            (Some(coef), _) => Term { mono: other.grouped(), coef },
+            (_, Some(coef)) => Term { mono: self.grouped(), coef },
+            _ => {
+                let [a, b] = [self, other].map(|e| Mono::atom(e.group_atom()));
+                Term { mono: a.mul(&b).unwrap_or_default(), coef: 1 }
+            }
+        };
+        Expr::from_terms(vec![term])
     }
 
     /// This as one term, unexpanded.

@@ -22,7 +22,7 @@ pub(super) fn extremum(which: Which, operands: &[&Expr], range: &RangeOf) -> Exp
             None => flat.push((*operand).clone()),
         }
     }
-    flat.sort();
+    flat.sort_by(Expr::structural_cmp);
     flat.dedup();
     if flat.len() > 1 && flat.len() <= MAX_COMPARED {
         drop_dominated(which, &mut flat, range);

@@ -168,8 +168,8 @@ impl<'a> Parser<'a> {
         let mut total = self.signed()?;
         loop {
             if self.take("//") {
-                let by = self.divisor()?;
-                total = Ratio::whole(total.div(&by).floor());
+                // By zero it has no value, but it is an expression, which we print and read back.
+                total = Ratio::whole(total.div(&self.signed()?).floor());
             } else if self.take("/") {
                 total = total.div(&self.divisor()?);
             } else if self.take("%") {

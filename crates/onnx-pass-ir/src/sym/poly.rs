@@ -26,7 +26,7 @@ pub(super) enum Atom {
 }
 
 /// An operation that is not polynomial, or a polynomial that is not expanded.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Op {
     /// Quotient rounded towards negative infinity.
     FloorDiv(Expr, Expr),
@@ -48,6 +48,17 @@ pub(super) struct Opaque {
 }
 
 impl Op {
+    /// What comes before the operands in the order of operations.
+    fn kind(&self) -> (u8, Option<&Opaque>) {
+        match self {
+            Op::FloorDiv(..) => (0, None),
+            Op::Min(_) => (1, None),
+            Op::Max(_) => (2, None),
+            Op::Group(_) => (3, None),
+            Op::Opaque(opaque) => (4, Some(opaque)),
+        }
+    }
+
     /// The operands, in order.
     pub fn operands(&self) -> SmallVec<[&Expr; 4]> {
         match self {
@@ -56,6 +67,21 @@ impl Op {
             Op::Group(e) => SmallVec::from_slice(&[e]),
             Op::Opaque(_) => SmallVec::new(),
         }
+    }
+}
+
+impl PartialOrd for Op {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Op {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.kind().cmp(&other.kind()).then_with(|| {
+            let (ours, theirs) = (self.operands(), other.operands());
+            ours.iter().map(|e| &e.0).cmp(theirs.iter().map(|e| &e.0))
+        })
     }
 }
 
@@ -206,6 +232,9 @@ impl Poly {
             for (atom, _) in term.mono.factors() {
                 size = size.saturating_add(1);
                 let Atom::Op(op) = atom else { continue };
+                if let Op::Opaque(opaque) = &**op {
+                    size = size.saturating_add(u32::try_from(opaque.symbols.len()).unwrap_or(u32::MAX));
+                }
                 for operand in op.operands() {
                     let (s, d) = operand.measure();
                     size = size.saturating_add(s);

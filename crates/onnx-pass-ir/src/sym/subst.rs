@@ -37,43 +37,59 @@ pub(super) fn has_operations(e: &Expr) -> bool {
     poly.terms.iter().any(|t| t.mono.factors().iter().any(|(atom, _)| matches!(atom, Atom::Op(_))))
 }
 
-/// Replaces symbols and applies every operation anew, with the symbols in these ranges.
-pub(super) fn rebuild(e: &Expr, replacement: &dyn Fn(&str) -> Option<Expr>, range: &RangeOf) -> Expr {
-    match &e.0 {
-        Repr::Const(_) => e.clone(),
-        Repr::Sym(name) => replacement(name).unwrap_or_else(|| e.clone()),
-        Repr::Poly(poly) => {
-            let mut sum = Expr::ZERO;
-            for term in &poly.terms {
-                let mut product = Expr::constant(term.coef);
-                for (atom, power) in term.mono.factors() {
-                    product = product.mul(&rebuild_atom(atom, replacement, range).pow(*power));
-                }
-                sum = sum.add(&product);
-            }
-            sum
-        }
-    }
+/// What rebuilding does to the parts of an expression.
+pub(super) struct Rebuild<'a> {
+    /// What takes the place of a symbol.
+    pub replacement: &'a dyn Fn(&str) -> Option<Expr>,
+    /// The ranges of the symbols that are left.
+    pub range: &'a RangeOf<'a>,
+    /// What each sum becomes, once its parts are rebuilt.
+    pub rewrite: &'a dyn Fn(Expr) -> Expr,
 }
 
-fn rebuild_atom(atom: &Atom, replacement: &dyn Fn(&str) -> Option<Expr>, range: &RangeOf) -> Expr {
-    let again = |e: &Expr| rebuild(e, replacement, range);
-    let op = match atom {
-        Atom::Sym(name) => {
-            return replacement(name).unwrap_or_else(|| Expr::from_atom(atom.clone()));
+/// Replaces symbols and applies every operation anew, with the symbols in these ranges.
+pub(super) fn rebuild(e: &Expr, replacement: &dyn Fn(&str) -> Option<Expr>, range: &RangeOf) -> Expr {
+    Rebuild { replacement, range, rewrite: &|e| e }.apply(e)
+}
+
+impl Rebuild<'_> {
+    pub fn apply(&self, e: &Expr) -> Expr {
+        let rebuilt = match &e.0 {
+            Repr::Const(_) => return e.clone(),
+            Repr::Sym(name) => (self.replacement)(name).unwrap_or_else(|| e.clone()),
+            Repr::Poly(poly) => {
+                let mut sum = Expr::ZERO;
+                for term in &poly.terms {
+                    let mut product = Expr::constant(term.coef);
+                    for (atom, power) in term.mono.factors() {
+                        product = product.mul(&self.atom(atom).pow(*power));
+                    }
+                    sum = sum.add(&product);
+                }
+                sum
+            }
+        };
+        (self.rewrite)(rebuilt)
+    }
+
+    fn atom(&self, atom: &Atom) -> Expr {
+        let op = match atom {
+            Atom::Sym(name) => {
+                return (self.replacement)(name).unwrap_or_else(|| Expr::from_atom(atom.clone()));
+            }
+            Atom::Op(op) => op,
+        };
+        let all = |args: &[Expr], which| {
+            let args: Vec<Expr> = args.iter().map(|e| self.apply(e)).collect();
+            extremum(which, &args.iter().collect::<Vec<_>>(), self.range)
+        };
+        match &**op {
+            Op::FloorDiv(n, d) => floor_div(&self.apply(n), &self.apply(d), self.range),
+            Op::Min(args) => all(args, Which::Min),
+            Op::Max(args) => all(args, Which::Max),
+            Op::Group(inner) => self.apply(inner),
+            Op::Opaque(opaque) => rebuild_opaque(atom, opaque, self.replacement),
         }
-        Atom::Op(op) => op,
-    };
-    let all = |args: &[Expr], which| {
-        let args: Vec<Expr> = args.iter().map(again).collect();
-        extremum(which, &args.iter().collect::<Vec<_>>(), range)
-    };
-    match &**op {
-        Op::FloorDiv(n, d) => floor_div(&again(n), &again(d), range),
-        Op::Min(args) => all(args, Which::Min),
-        Op::Max(args) => all(args, Which::Max),
-        Op::Group(inner) => again(inner),
-        Op::Opaque(opaque) => rebuild_opaque(atom, opaque, replacement),
     }
 }
 
