@@ -230,7 +230,7 @@ impl Interval {
         for _ in 0..power {
             out = out.mul(self);
         }
-        if power % 2 == 0 {
+        if power.is_multiple_of(2) {
             out.low = Some(out.low.unwrap_or(0).max(0));
         }
         out

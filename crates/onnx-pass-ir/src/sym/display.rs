@@ -53,10 +53,10 @@ impl Summand<'_> {
 
 fn write_sum(f: &mut Formatter<'_>, terms: &[Term]) -> fmt::Result {
     let mut summands = summands(terms);
-    if let Some(at) = summands.iter().position(|s| s.term().coef > 0) {
-        if let Some(part) = summands.get_mut(..=at) {
-            part.rotate_right(1);
-        }
+    if let Some(at) = summands.iter().position(|s| s.term().coef > 0)
+        && let Some(part) = summands.get_mut(..=at)
+    {
+        part.rotate_right(1);
     }
     let alone = summands.len() == 1;
     for (at, summand) in summands.iter().enumerate() {

@@ -33,10 +33,10 @@ pub(super) fn floor_div(n: &Expr, d: &Expr, range: &RangeOf) -> Expr {
     if n == d {
         return Expr::ONE;
     }
-    if d.terms().first().is_some_and(|lead| lead.coef < 0) {
-        if let (Some(n), Some(d)) = (negated(n), negated(d)) {
-            return floor_div(&n, &d, range);
-        }
+    if d.terms().first().is_some_and(|lead| lead.coef < 0)
+        && let (Some(n), Some(d)) = (negated(n), negated(d))
+    {
+        return floor_div(&n, &d, range);
     }
     let (q, r) = split(n, d);
     let below = if r.is_zero() { Expr::ZERO } else { proper_quotient(&r, d, range) };

@@ -329,10 +329,10 @@ impl Expr {
                 if let Some(name) = mono.as_symbol() {
                     return Expr(Repr::Sym(name.clone()));
                 }
-                if let [(Atom::Op(op), 1)] = mono.factors() {
-                    if let Op::Group(inner) = &**op {
-                        return inner.clone();
-                    }
+                if let [(Atom::Op(op), 1)] = mono.factors()
+                    && let Op::Group(inner) = &**op
+                {
+                    return inner.clone();
                 }
             }
             _ => {}

@@ -421,10 +421,10 @@ impl Facts {
                 }
                 self.ranges.insert(name.clone(), narrowed);
                 self.revisit(&name, equations);
-                if let (Some(low), Some(high)) = narrowed {
-                    if low == high {
-                        equations.push_back(Expr::symbol(name) - low);
-                    }
+                if let (Some(low), Some(high)) = narrowed
+                    && low == high
+                {
+                    equations.push_back(Expr::symbol(name) - low);
                 }
             }
             None if e.is_const() || within(self.bounds_of(e), range) => {}
