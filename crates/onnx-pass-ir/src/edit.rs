@@ -291,6 +291,25 @@ impl Model {
         true
     }
 
+    /// Leaves out result `k` of a node; trailing absent results are cut off.
+    ///
+    /// # Errors
+    /// When something reads it.
+    pub fn drop_result(&mut self, node: NodeId, k: usize) -> Result<()> {
+        let Some(v) = self.node(node).output(k) else { return Ok(()) };
+        if !self.is_unused(v) {
+            return Err(Error::edit(format!("{}: output `{}` is still read", self.describe(node), self.name(v))));
+        }
+        self.forget_value(v);
+        let n = &mut self.nodes[node.index()];
+        n.outputs[k] = None;
+        while n.outputs.last().is_some_and(Option::is_none) {
+            n.outputs.pop();
+        }
+        self.touch(node);
+        Ok(())
+    }
+
     /// Changes a node's operator.
     pub fn set_op(&mut self, node: NodeId, domain: &str, op_type: &str) {
         let n = &mut self.nodes[node.index()];

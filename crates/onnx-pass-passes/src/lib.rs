@@ -4,6 +4,7 @@ pub mod analysis;
 pub mod artifacts;
 pub mod docs;
 pub mod expr;
+pub mod kv;
 pub mod manager;
 pub mod options;
 pub mod pass;

@@ -1,0 +1,350 @@
+//! Finding caches by structure.
+//!
+//! A cache is an input whose contents reach an output by being moved (cast, transposed, reshaped, split, …)
+//! and extended or overwritten (concatenated, scattered into, taken in by a stateful operator), where the
+//! graph also computes with what the output shows. Names only confirm and narrow.
+
+use onnx_pass_ir::sym::Expr;
+use onnx_pass_ir::{Def, GraphId, GraphOwner, Model, NodeId, Use, ValueId};
+use rustc_hash::FxHashSet;
+
+use super::stateful;
+use crate::analysis::Analysis;
+
+/// How a cache is kept up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// New rows are appended; the length starts at zero.
+    Growing {
+        /// The axis of the input that grows.
+        axis: usize,
+        /// Its length: a symbol that only caches have.
+        length: Expr,
+    },
+    /// New rows are scattered into a buffer of fixed length.
+    Buffer {
+        /// The operators that write.
+        writers: Vec<NodeId>,
+    },
+    /// A state of fixed shape (convolution, recurrence): empty means zeros.
+    State,
+    /// Read in one branch of an `If` only, and handed on there.
+    Branch,
+}
+
+impl Form {
+    /// The letter and words of the report.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Form::Growing { .. } => "growing",
+            Form::Buffer { .. } => "fixed buffer",
+            Form::State => "state",
+            Form::Branch => "branch",
+        }
+    }
+}
+
+/// One cache.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// The input that brings the past.
+    pub input: ValueId,
+    /// The outputs of the main graph that carry it on.
+    pub outputs: Vec<ValueId>,
+    /// How it is kept.
+    pub form: Form,
+    /// The nodes that extend it.
+    pub updates: Vec<NodeId>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The caches, in the order of the inputs.
+    pub caches: Vec<Cache>,
+    /// Inputs that look like caches and are none that could go, with the reason.
+    pub rejected: Vec<(ValueId, String)>,
+}
+
+/// The flow of one input's contents.
+#[derive(Default)]
+struct Flow {
+    /// Concatenations with something new, with the operand slot.
+    concats: Vec<(NodeId, u32)>,
+    writers: Vec<NodeId>,
+    stateful: Vec<(NodeId, stateful::State)>,
+    /// Branches that hand it on.
+    branches: Vec<NodeId>,
+    /// Outputs of the main graph reached after an update, or through a branch.
+    outputs: Vec<ValueId>,
+    /// Whether something computes with the updated contents.
+    read: bool,
+}
+
+/// Finds the caches of the main graph. Functions that a cache passes through should have been inlined.
+pub fn discover(m: &Model, a: &Analysis) -> Found {
+    let mut found = Found::default();
+    let main = m.graph(m.main());
+    for &input in main.inputs() {
+        if m.value(input).initializer().is_some() {
+            continue;
+        }
+        let flow = follow(m, input);
+        if flow.outputs.is_empty() {
+            continue;
+        }
+        match classify(m, a, input, &flow) {
+            Ok(Some(form)) => {
+                let updates = flow.concats.iter().map(|c| c.0).chain(flow.writers.iter().copied());
+                let updates = updates.chain(flow.stateful.iter().map(|s| s.0)).collect();
+                found.caches.push(Cache { input, outputs: flow.outputs, form, updates });
+            }
+            Ok(None) => {}
+            Err(reason) => found.rejected.push((input, reason)),
+        }
+    }
+    found
+}
+
+/// Follows an input's contents through the ops that move them.
+fn follow(m: &Model, input: ValueId) -> Flow {
+    let mut flow = Flow::default();
+    let mut seen: FxHashSet<(ValueId, bool)> = FxHashSet::default();
+    let mut work = vec![(input, false)];
+    while let Some((v, updated)) = work.pop() {
+        if !seen.insert((v, updated)) {
+            continue;
+        }
+        for u in m.value(v).uses().to_vec() {
+            match u {
+                Use::Output { graph, index } => leave(m, graph, index, v, updated, &mut flow, &mut work),
+                Use::Node { node, slot } => step(m, node, slot, updated, &mut flow, &mut work, &seen),
+            }
+        }
+    }
+    flow.outputs.sort_unstable();
+    flow.outputs.dedup();
+    flow.concats.sort_unstable();
+    flow.concats.dedup();
+    flow
+}
+
+/// A graph returns the contents.
+fn leave(
+    m: &Model,
+    graph: GraphId,
+    index: u32,
+    v: ValueId,
+    updated: bool,
+    flow: &mut Flow,
+    work: &mut Vec<(ValueId, bool)>,
+) {
+    match m.graph(graph).owner() {
+        GraphOwner::Main if updated => flow.outputs.push(v),
+        GraphOwner::Node(n) if m.node(n).is("If") => {
+            flow.branches.push(n);
+            if let Some(out) = m.node(n).output(index as usize) {
+                // What a branch hands on as it was counts as carried on: the other branch makes it.
+                work.push((out, true));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A node reads the contents.
+fn step(
+    m: &Model,
+    node: NodeId,
+    slot: u32,
+    updated: bool,
+    flow: &mut Flow,
+    work: &mut Vec<(ValueId, bool)>,
+    seen: &FxHashSet<(ValueId, bool)>,
+) {
+    let n = m.node(node);
+    if let Some(s) = stateful::states(n).iter().find(|s| s.past == slot as usize) {
+        flow.stateful.push((node, *s));
+        flow.read = true;
+        if let Some(out) = n.output(s.present) {
+            work.push((out, true));
+        }
+        return;
+    }
+    if !n.domain().is_empty() {
+        flow.read |= updated;
+        return;
+    }
+    let outputs = || n.outputs().iter().flatten().copied().collect::<Vec<_>>();
+    match n.op_type() {
+        "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Split" | "Slice" | "Flatten"
+        | "Gather" | "Pad"
+            if slot == 0 =>
+        {
+            work.extend(outputs().into_iter().map(|o| (o, updated)));
+        }
+        "Concat" => {
+            let other = |v: &ValueId| !seen.contains(&(*v, false)) && !seen.contains(&(*v, true));
+            let extended = n.inputs().iter().flatten().any(other);
+            if extended {
+                flow.concats.push((node, slot));
+            }
+            work.extend(outputs().into_iter().map(|o| (o, updated || extended)));
+        }
+        "ScatterND" | "ScatterElements" | "Scatter" | "TensorScatter" if slot == 0 => {
+            flow.writers.push(node);
+            work.extend(outputs().into_iter().map(|o| (o, true)));
+        }
+        "Shape" | "Size" => {}
+        _ => flow.read |= updated,
+    }
+}
+
+fn classify(m: &Model, a: &Analysis, input: ValueId, flow: &Flow) -> Result<Option<Form>, String> {
+    let Some(dims) = a.shape(input) else { return Ok(None) };
+    let numeric = a.dtype(input).is_some_and(|t| t.is_float() || t.is_integer());
+    if dims.len() < 2 || !numeric {
+        return Ok(None);
+    }
+    if !flow.writers.is_empty() {
+        let mut writers = flow.writers.clone();
+        writers.sort_unstable();
+        writers.dedup();
+        return Ok(flow.read.then_some(Form::Buffer { writers }));
+    }
+    if let Some((node, s)) = flow.stateful.first() {
+        if let Some(why) = stateful::objection(m.node(*node)) {
+            return Err(format!("{}: {why}", m.describe(*node)));
+        }
+        let Some(axis) = s.axis else { return Ok(Some(Form::State)) };
+        let length = dims.get(axis).cloned().ok_or("its rank is not the operator's")?;
+        return Ok(Some(Form::Growing { axis, length }));
+    }
+    if !flow.concats.is_empty() && flow.read {
+        return growing(m, a, input, dims, flow);
+    }
+    if !flow.branches.is_empty() {
+        return Ok(Some(Form::Branch));
+    }
+    Ok(None)
+}
+
+/// The axis and length of a cache that concatenation extends.
+fn growing(m: &Model, a: &Analysis, input: ValueId, dims: &[Expr], flow: &Flow) -> Result<Option<Form>, String> {
+    let mut lengths: Vec<Expr> = Vec::new();
+    for (node, slot) in &flow.concats {
+        let n = m.node(*node);
+        let operand = n.input(*slot as usize).and_then(|v| a.shape(v));
+        let axis = operand.and_then(|s| super::index::axis_of(n.int("axis").unwrap_or(0), s.len()));
+        let (Some(shape), Some(axis)) = (operand, axis) else {
+            return Err(format!("{}: the shape that it extends is not known", m.describe(*node)));
+        };
+        if !lengths.contains(&shape[axis]) {
+            lengths.push(shape[axis].clone());
+        }
+    }
+    let constant = lengths.iter().all(Expr::is_const);
+    if constant && dims.iter().skip(1).all(Expr::is_const) {
+        return Ok(Some(Form::State));
+    }
+    // Several concatenations of one cache (a merged layout, a window of two parts): the one along its length.
+    let own = |e: &&Expr| e.as_symbol().is_some() && dims.contains(e);
+    let Some(length) = lengths.iter().find(own).cloned() else {
+        let seen: Vec<String> = lengths.iter().map(ToString::to_string).collect();
+        return Err(format!("it is extended along a length of {}, which is none of its own axes", seen.join(" and ")));
+    };
+    if let Some(other) = declared_elsewhere(m, a, input, &length) {
+        return Err(format!(
+            "it is extended along `{length}`, which `{}` has too: that is not a past length",
+            m.name(other)
+        ));
+    }
+    let axis = dims.iter().position(|d| *d == length).unwrap_or(0);
+    Ok(Some(Form::Growing { axis, length }))
+}
+
+/// An input, not itself a tensor of many axes that grows the same way, that has `length` as one of its dims.
+fn declared_elsewhere(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Option<ValueId> {
+    let others = m.graph(m.main()).inputs().iter().copied().filter(|v| *v != input);
+    let integer = |v: &ValueId| a.dtype(*v).is_some_and(|t| t.is_integer() || t.0 == 9);
+    others.filter(integer).find(|v| a.shape(*v).is_some_and(|s| s.contains(length)))
+}
+
+/// The inputs whose contents pass through a call of a model-local function, and those calls.
+pub fn calls_on_the_way(m: &Model) -> Vec<NodeId> {
+    let mut calls = Vec::new();
+    let mut seen: FxHashSet<ValueId> = FxHashSet::default();
+    let mut work: Vec<ValueId> = m.graph(m.main()).inputs().to_vec();
+    while let Some(v) = work.pop() {
+        if !seen.insert(v) {
+            continue;
+        }
+        for u in m.value(v).uses() {
+            let Use::Node { node, slot } = *u else { continue };
+            if m.callee(node).is_some() {
+                calls.push(node);
+                continue;
+            }
+            let n = m.node(node);
+            let moves = matches!(
+                n.op_type(),
+                "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Split" | "Slice" | "Concat"
+            );
+            if moves && (slot == 0 || n.is("Concat")) && n.domain().is_empty() {
+                work.extend(n.outputs().iter().flatten());
+            }
+        }
+    }
+    calls.sort_unstable();
+    calls.dedup();
+    calls
+}
+
+/// The boolean input that chooses between a branch with the caches and one without, and its value for the
+/// latter.
+pub fn selector(m: &Model, caches: &FxHashSet<ValueId>) -> Option<(ValueId, bool)> {
+    for (node, n) in m.nodes(m.main()) {
+        if !n.is("If") {
+            continue;
+        }
+        let reads = |name: &str| {
+            let g = n.attribute(name)?.as_graph()?;
+            let inner: FxHashSet<GraphId> = m.graphs_in(g).into_iter().collect();
+            Some(caches.iter().any(|c| {
+                m.value(*c).uses().iter().any(|u| match *u {
+                    Use::Node { node, .. } => inner.contains(&m.node(node).graph()),
+                    Use::Output { graph, .. } => inner.contains(&graph),
+                })
+            }))
+        };
+        let (then, other) = (reads("then_branch")?, reads("else_branch")?);
+        if then == other {
+            continue;
+        }
+        if let Some((input, negated)) = condition_input(m, node) {
+            return Some((input, other != negated));
+        }
+    }
+    None
+}
+
+/// The graph input behind an `If`'s condition, and whether it is negated on the way.
+fn condition_input(m: &Model, node: NodeId) -> Option<(ValueId, bool)> {
+    let mut v = m.node(node).input(0)?;
+    let mut negated = false;
+    loop {
+        match m.value(v).def() {
+            Def::Input => return Some((v, negated)),
+            Def::Node { node, .. } => {
+                let n = m.node(node);
+                match n.op_type() {
+                    "Identity" | "Cast" | "Squeeze" | "Unsqueeze" | "Reshape" => {}
+                    "Not" => negated = !negated,
+                    _ => return None,
+                }
+                v = n.input(0)?;
+            }
+            _ => return None,
+        }
+    }
+}

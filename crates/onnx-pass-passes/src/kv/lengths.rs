@@ -1,0 +1,135 @@
+//! Lengths: putting one symbol for another in every declaration, and reading a dim from an input that has it.
+
+use std::sync::Arc;
+
+use onnx_pass_ir::sym::Expr;
+use onnx_pass_ir::{
+    Attribute, DataType, Dim, EcoString, Model, NewNode, NodeId, Place, Tensor, TensorData, ValueId,
+};
+
+use crate::analysis::Analysis;
+
+/// Puts expressions for symbols in every declared dim of the model. Gives how many declarations changed.
+pub fn substitute(m: &mut Model, f: &dyn Fn(&str) -> Option<Expr>) -> usize {
+    let mut changed = 0;
+    for g in m.live_graphs() {
+        changed += m.map_dims(g, &mut |d| {
+            let Dim::Symbol(text) = d else { return None };
+            let e = Expr::parse_dim(text);
+            if !e.symbols().iter().any(|s| f(s).is_some()) {
+                return None;
+            }
+            Some(Dim::from_expr(&e.substitute(f)))
+        });
+    }
+    changed
+}
+
+/// An input of the main graph, none of `except`, and the axis whose length is this symbol.
+pub fn source(m: &Model, a: &Analysis, length: &Expr, except: &[ValueId]) -> Option<(ValueId, usize)> {
+    let inputs = m.graph(m.main()).inputs().iter().copied();
+    inputs
+        .filter(|v| !except.contains(v) && m.value(*v).initializer().is_none())
+        .find_map(|v| Some((v, a.shape(v)?.iter().position(|d| d == length)?)))
+}
+
+/// Builds dims as the graph runs, at the start of the main graph.
+pub struct Dims<'a> {
+    /// What is known.
+    pub analysis: &'a Analysis,
+    /// Inputs that are about to go.
+    pub except: &'a [ValueId],
+    /// What was read from where, for the report: the symbol, and the input.
+    pub reads: Vec<(String, ValueId)>,
+    /// The node that was put in last.
+    last: Option<NodeId>,
+}
+
+impl<'a> Dims<'a> {
+    /// A builder. `except` are inputs that are about to go.
+    pub fn new(analysis: &'a Analysis, except: &'a [ValueId]) -> Self {
+        Dims { analysis, except, reads: Vec::new(), last: None }
+    }
+
+    /// A one-dimensional int64 tensor of these dims; `None` when one of them is given by no input that stays.
+    pub fn vector(&mut self, m: &mut Model, dims: &[Expr]) -> Option<ValueId> {
+        let main = m.main();
+        if let Some(known) = dims.iter().map(Expr::as_const).collect::<Option<Vec<i64>>>() {
+            return Some(m.add_initializer(main, "dims", Tensor::int64_vec(&known).shared()));
+        }
+        let parts: Option<Vec<ValueId>> = dims.iter().map(|d| self.one(m, d)).collect();
+        let parts = parts?;
+        if let [one] = parts.as_slice() {
+            return Some(*one);
+        }
+        let node = NewNode::new("Concat", &parts, "dims").attr(Attribute::int("axis", 0));
+        self.add(m, node)
+    }
+
+    fn add(&mut self, m: &mut Model, node: NewNode) -> Option<ValueId> {
+        let place = self.last.map_or(Place::Start(m.main()), Place::After);
+        let id = m.add_node(place, node);
+        self.last = Some(id);
+        m.node(id).output(0)
+    }
+
+    /// A tensor of one element.
+    fn one(&mut self, m: &mut Model, dim: &Expr) -> Option<ValueId> {
+        let main = m.main();
+        if let Some(n) = dim.as_const() {
+            return Some(m.add_initializer(main, "dim", Tensor::int64_vec(&[n]).shared()));
+        }
+        if let Some((input, axis)) = source(m, self.analysis, dim, self.except) {
+            let read = (dim.to_string(), input);
+            if !self.reads.contains(&read) {
+                self.reads.push(read);
+            }
+            return self.read(m, input, axis);
+        }
+        // Another name of the same length.
+        let plain = self.analysis.symbols.simplify(dim);
+        if plain != *dim {
+            return self.one(m, &plain);
+        }
+        None
+    }
+
+    fn read(&mut self, m: &mut Model, input: ValueId, axis: usize) -> Option<ValueId> {
+        let main = m.main();
+        let axis = axis as i64;
+        if m.opset(main, "").is_some_and(|v| v >= 15) {
+            let node = NewNode::new("Shape", &[input], "dim")
+                .attr(Attribute::int("start", axis))
+                .attr(Attribute::int("end", axis + 1));
+            return self.add(m, node);
+        }
+        let shape = self.add(m, NewNode::new("Shape", &[input], "shape"))?;
+        let index = m.add_initializer(main, "axis", Tensor::int64_vec(&[axis]).shared());
+        self.add(m, NewNode::new("Gather", &[shape, index], "dim").attr(Attribute::int("axis", 0)))
+    }
+
+    /// A tensor of zeros with these dims.
+    pub fn zeros(&mut self, m: &mut Model, dtype: DataType, dims: &[Expr], name: &str) -> Option<ValueId> {
+        let main = m.main();
+        let known: Option<Vec<i64>> = dims.iter().map(Expr::as_const).collect();
+        if let Some(known) = &known {
+            let count = known.iter().try_fold(1usize, |n, d| n.checked_mul(usize::try_from(*d).ok()?))?;
+            let bytes = dtype.byte_len(count)?;
+            if bytes <= 1024 {
+                let t = Tensor::from_raw(dtype, known, vec![0u8; bytes]).ok()?;
+                return Some(m.add_initializer(main, name, t.shared()));
+            }
+        }
+        let shape = self.vector(m, dims)?;
+        let zero = Tensor::with_data(dtype, &[1], TensorData::Raw(vec![0u8; dtype.byte_len(1)?].into()));
+        let zero = Attribute::new("value", onnx_pass_ir::AttrValue::Tensor(Arc::new(zero)));
+        self.add(m, NewNode::new("ConstantOfShape", &[shape], name).attr(zero))
+    }
+}
+
+/// The symbols in the declared dims of the main graph's inputs.
+pub fn input_symbols(m: &Model) -> std::collections::BTreeSet<EcoString> {
+    let inputs = m.graph(m.main()).inputs();
+    let types = inputs.iter().filter_map(|v| m.declared_type(*v)?.dims());
+    types.flatten().filter_map(Dim::to_expr).flat_map(|e| e.symbols()).collect()
+}

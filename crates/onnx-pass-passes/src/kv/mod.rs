@@ -1,0 +1,7 @@
+//! Finding KV caches and taking them out: what `eliminate-kv-cache` stands on.
+
+pub mod discover;
+pub mod fixed;
+pub mod index;
+pub mod lengths;
+pub mod stateful;

@@ -1,0 +1,58 @@
+//! Operators that hold a cache inside: which operands are the past, which results the present.
+
+use onnx_pass_ir::Node;
+
+/// One state of a stateful operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The operand that brings the past. Leaving it out means an empty past.
+    pub past: usize,
+    /// The result that hands it on.
+    pub present: usize,
+    /// The axis of the past's length; `None` for a state of fixed shape, where empty means zeros.
+    pub axis: Option<usize>,
+}
+
+const fn kv(past: usize, present: usize, axis: usize) -> State {
+    State { past, present, axis: Some(axis) }
+}
+
+const fn fixed(past: usize, present: usize) -> State {
+    State { past, present, axis: None }
+}
+
+/// The states of an operator; empty for one that has none.
+///
+/// Sources: the operators' own documentation (`ContribOperators.md` of ONNX Runtime for `com.microsoft`, the ONNX
+/// operator reference for the others).
+pub fn states(n: &Node) -> &'static [State] {
+    match (n.domain(), n.op_type()) {
+        ("com.microsoft", "GroupQueryAttention") => const { &[kv(3, 1, 2), kv(4, 2, 2)] },
+        ("com.microsoft", "MultiHeadAttention") => const { &[kv(6, 1, 2), kv(7, 2, 2)] },
+        ("com.microsoft", "DecoderMaskedMultiHeadAttention") => const { &[kv(5, 1, 2), kv(6, 2, 2)] },
+        ("com.microsoft", "Attention" | "DecoderMaskedSelfAttention") => const { &[kv(4, 1, 3)] },
+        ("com.microsoft", "CausalConvWithState") => const { &[fixed(3, 1)] },
+        ("com.microsoft", "LinearAttention") => const { &[fixed(3, 1)] },
+        ("", "Attention") => const { &[kv(4, 1, 2), kv(5, 2, 2)] },
+        _ => &[],
+    }
+}
+
+/// Why leaving the past out of this node would not mean an empty past; `None` when it would.
+pub fn objection(n: &Node) -> Option<&'static str> {
+    match (n.domain(), n.op_type()) {
+        ("com.microsoft", "GroupQueryAttention") if n.int("sliding_window_cache").unwrap_or(0) != 0 => {
+            Some("its cache is a rolling window (`sliding_window_cache`), which an absent past does not describe")
+        }
+        ("com.microsoft", "DecoderMaskedMultiHeadAttention" | "DecoderMaskedSelfAttention") => {
+            Some("it decodes one token on top of a past and computes no prefill")
+        }
+        ("com.microsoft", "Attention") if n.int("past_present_share_buffer").unwrap_or(0) != 0 => {
+            Some("its past and present share one buffer, whose length is not the past's")
+        }
+        ("com.microsoft", "MultiHeadAttention") if n.input(8).is_some() || n.input(9).is_some() => {
+            Some("its past is a shared buffer whose length comes as another operand")
+        }
+        _ => None,
+    }
+}
