@@ -291,6 +291,45 @@ impl Model {
         true
     }
 
+    /// Makes a node's result a constant with these contents, under its name and with its uses: an initializer,
+    /// or a `Constant` node where an initializer cannot stand (in a function, as a graph's output, before IR 4).
+    /// The node goes when it has no other result that is read.
+    ///
+    /// # Errors
+    /// When no node computes the value.
+    pub fn make_constant(&mut self, v: ValueId, tensor: Arc<Tensor>) -> Result<()> {
+        let Def::Node { node, index } = self.value(v).def else {
+            return Err(Error::edit(format!("`{}` is no node's result", self.name(v))));
+        };
+        let graph = self.value(v).graph;
+        let in_function = matches!(self.graph(self.root_of(graph)).owner, GraphOwner::Function(_));
+        let old_ir = self.header.ir_version.is_some_and(|ir| ir < 4);
+        if in_function || old_ir || !self.output_uses(v).is_empty() {
+            if self.constant_node(node).is_some_and(|t| Arc::ptr_eq(&t, &tensor)) {
+                return Ok(());
+            }
+            let name = self.node(node).name.clone();
+            let new = NewNode { op_type: "Constant".into(), ..NewNode::default() };
+            let new = self.add_node(
+                Place::Before(node),
+                new.attr(Attribute::new("value", crate::AttrValue::Tensor(tensor))),
+            );
+            self.nodes[new.index()].name = name;
+            self.nodes[new.index()].outputs.push(Some(v));
+            self.values[v.index()].def = Def::Node { node: new, index: 0 };
+        } else {
+            self.values[v.index()].def = Def::Initializer;
+            self.values[v.index()].init = Some(tensor);
+            self.graphs[graph.index()].initializers.push(v);
+        }
+        self.nodes[node.index()].outputs[index as usize] = None;
+        self.touch(node);
+        if self.node(node).outputs.iter().flatten().all(|o| self.is_unused(*o)) {
+            self.remove_node(node)?;
+        }
+        Ok(())
+    }
+
     /// Leaves out result `k` of a node; trailing absent results are cut off.
     ///
     /// # Errors
@@ -298,7 +337,11 @@ impl Model {
     pub fn drop_result(&mut self, node: NodeId, k: usize) -> Result<()> {
         let Some(v) = self.node(node).output(k) else { return Ok(()) };
         if !self.is_unused(v) {
-            return Err(Error::edit(format!("{}: output `{}` is still read", self.describe(node), self.name(v))));
+            return Err(Error::edit(format!(
+                "{}: output `{}` is still read",
+                self.describe(node),
+                self.name(v)
+            )));
         }
         self.forget_value(v);
         let n = &mut self.nodes[node.index()];

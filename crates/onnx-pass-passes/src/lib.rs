@@ -4,6 +4,8 @@ pub mod analysis;
 pub mod artifacts;
 pub mod docs;
 pub mod expr;
+pub mod fold;
+pub mod glob;
 pub mod kv;
 pub mod manager;
 pub mod options;

@@ -4,7 +4,8 @@ use crate::pass::Pass;
 use crate::passes;
 
 /// Every pass, by name.
-pub static PASSES: &[&dyn Pass] = &[&passes::eliminate_dead_code::EliminateDeadCode];
+pub static PASSES: &[&dyn Pass] =
+    &[&passes::eliminate_dead_code::EliminateDeadCode, &passes::eliminate_kv_cache::EliminateKvCache];
 
 /// The pass of that name.
 pub fn find(name: &str) -> Option<&'static dyn Pass> {

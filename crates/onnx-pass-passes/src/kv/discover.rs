@@ -177,8 +177,8 @@ fn step(
     }
     let outputs = || n.outputs().iter().flatten().copied().collect::<Vec<_>>();
     match n.op_type() {
-        "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Split" | "Slice" | "Flatten"
-        | "Gather" | "Pad"
+        "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Split" | "Slice"
+        | "Flatten" | "Gather" | "Pad"
             if slot == 0 =>
         {
             work.extend(outputs().into_iter().map(|o| (o, updated)));
@@ -230,7 +230,13 @@ fn classify(m: &Model, a: &Analysis, input: ValueId, flow: &Flow) -> Result<Opti
 }
 
 /// The axis and length of a cache that concatenation extends.
-fn growing(m: &Model, a: &Analysis, input: ValueId, dims: &[Expr], flow: &Flow) -> Result<Option<Form>, String> {
+fn growing(
+    m: &Model,
+    a: &Analysis,
+    input: ValueId,
+    dims: &[Expr],
+    flow: &Flow,
+) -> Result<Option<Form>, String> {
     let mut lengths: Vec<Expr> = Vec::new();
     for (node, slot) in &flow.concats {
         let n = m.node(*node);
@@ -251,7 +257,10 @@ fn growing(m: &Model, a: &Analysis, input: ValueId, dims: &[Expr], flow: &Flow) 
     let own = |e: &&Expr| e.as_symbol().is_some() && dims.contains(e);
     let Some(length) = lengths.iter().find(own).cloned() else {
         let seen: Vec<String> = lengths.iter().map(ToString::to_string).collect();
-        return Err(format!("it is extended along a length of {}, which is none of its own axes", seen.join(" and ")));
+        return Err(format!(
+            "it is extended along a length of {}, which is none of its own axes",
+            seen.join(" and ")
+        ));
     };
     if let Some(other) = declared_elsewhere(m, a, input, &length) {
         return Err(format!(
@@ -288,7 +297,15 @@ pub fn calls_on_the_way(m: &Model) -> Vec<NodeId> {
             let n = m.node(node);
             let moves = matches!(
                 n.op_type(),
-                "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Split" | "Slice" | "Concat"
+                "Identity"
+                    | "Cast"
+                    | "Transpose"
+                    | "Reshape"
+                    | "Squeeze"
+                    | "Unsqueeze"
+                    | "Split"
+                    | "Slice"
+                    | "Concat"
             );
             if moves && (slot == 0 || n.is("Concat")) && n.domain().is_empty() {
                 work.extend(n.outputs().iter().flatten());

@@ -114,7 +114,8 @@ fn scatter_nd(m: &Model, a: &Analysis, node: NodeId) -> Result<Writer, String> {
 fn scatter_elements(m: &Model, a: &Analysis, node: NodeId) -> Result<Writer, String> {
     let (data, indices, updates) = operands(m, node)?;
     let (data_shape, new_shape) = (shape(a, data)?, shape(a, updates)?);
-    let axis = axis_of(m.node(node).int("axis").unwrap_or(0), data_shape.len()).ok_or("its axis is out of range")?;
+    let axis =
+        axis_of(m.node(node).int("axis").unwrap_or(0), data_shape.len()).ok_or("its axis is out of range")?;
     let mut ix = Indexer::new(m, a);
     let coords: Vec<Expr> = (0..data_shape.len()).map(coordinate).collect();
     let e = ix.element(indices, &coords).ok_or("its indices cannot be followed")?;
@@ -241,8 +242,11 @@ fn promised(m: &Model, ix: &Indexer<'_>, e: &Expr, inputs: &mut Vec<ValueId>, de
             }
             // Padding may be marked by a number of its own, which must not be a row's.
             Leaf::Where { condition, coords, then, otherwise } => {
-                let (real, padding) =
-                    if holds_for_rows(m, ix, *condition, coords)? { (then, otherwise) } else { (otherwise, then) };
+                let (real, padding) = if holds_for_rows(m, ix, *condition, coords)? {
+                    (then, otherwise)
+                } else {
+                    (otherwise, then)
+                };
                 if padding.as_const().is_some_and(|mark| (0..i64::from(i32::MAX)).contains(&mark)) {
                     return None;
                 }

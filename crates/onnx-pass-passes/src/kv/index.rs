@@ -111,8 +111,11 @@ impl<'a> Indexer<'a> {
         }
         // Along an axis of one element there is only its first.
         let zero = Expr::constant(0);
-        let coords: Vec<Expr> =
-            coords.iter().zip(shape).map(|(c, d)| if d.is_one() { zero.clone() } else { c.clone() }).collect();
+        let coords: Vec<Expr> = coords
+            .iter()
+            .zip(shape)
+            .map(|(c, d)| if d.is_one() { zero.clone() } else { c.clone() })
+            .collect();
         if let Some(e) = self.known(value, &coords) {
             return Some(e);
         }
@@ -223,7 +226,8 @@ impl<'a> Indexer<'a> {
     /// Through an op that only puts in or takes out axes of one element.
     fn ones(&mut self, v: ValueId, coords: &[Expr], shape: &[Expr], depth: usize) -> Option<Expr> {
         let inner = self.shape(v)?;
-        let kept: Vec<&Expr> = coords.iter().zip(shape).filter(|(_, d)| !d.is_one()).map(|(c, _)| c).collect();
+        let kept: Vec<&Expr> =
+            coords.iter().zip(shape).filter(|(_, d)| !d.is_one()).map(|(c, _)| c).collect();
         let dims = shape.iter().filter(|d| !d.is_one());
         let same = inner.iter().filter(|d| !d.is_one()).eq(dims);
         if !same {
@@ -231,8 +235,10 @@ impl<'a> Indexer<'a> {
         }
         let mut kept = kept.into_iter();
         let zero = Expr::constant(0);
-        let coords: Option<Vec<Expr>> =
-            inner.iter().map(|d| if d.is_one() { Some(zero.clone()) } else { kept.next().cloned() }).collect();
+        let coords: Option<Vec<Expr>> = inner
+            .iter()
+            .map(|d| if d.is_one() { Some(zero.clone()) } else { kept.next().cloned() })
+            .collect();
         self.pull(v, &coords?, depth)
     }
 

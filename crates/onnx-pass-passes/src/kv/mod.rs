@@ -1,7 +1,9 @@
 //! Finding KV caches and taking them out: what `eliminate-kv-cache` stands on.
 
 pub mod discover;
+pub mod eliminate;
 pub mod fixed;
 pub mod index;
 pub mod lengths;
+pub mod readers;
 pub mod stateful;

@@ -41,9 +41,9 @@ pub fn states(n: &Node) -> &'static [State] {
 /// Why leaving the past out of this node would not mean an empty past; `None` when it would.
 pub fn objection(n: &Node) -> Option<&'static str> {
     match (n.domain(), n.op_type()) {
-        ("com.microsoft", "GroupQueryAttention") if n.int("sliding_window_cache").unwrap_or(0) != 0 => {
-            Some("its cache is a rolling window (`sliding_window_cache`), which an absent past does not describe")
-        }
+        ("com.microsoft", "GroupQueryAttention") if n.int("sliding_window_cache").unwrap_or(0) != 0 => Some(
+            "its cache is a rolling window (`sliding_window_cache`), which an absent past does not describe",
+        ),
         ("com.microsoft", "DecoderMaskedMultiHeadAttention" | "DecoderMaskedSelfAttention") => {
             Some("it decodes one token on top of a past and computes no prefill")
         }
@@ -55,4 +55,10 @@ pub fn objection(n: &Node) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Whether the results that hand the state on may be left out. Where the operator's schema wants them they stay,
+/// under a name that nobody reads.
+pub fn present_is_optional(n: &Node) -> bool {
+    !matches!(n.op_type(), "CausalConvWithState" | "LinearAttention" | "DecoderMaskedSelfAttention")
 }

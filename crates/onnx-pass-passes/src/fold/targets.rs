@@ -1,0 +1,76 @@
+//! Shape operands in their shortest form: a `Reshape` or `Expand` whose target is known but for lengths that the
+//! data has anyway gets a constant target.
+
+use onnx_pass_ir::sym::Expr;
+use onnx_pass_ir::{Model, NodeId, Tensor};
+
+use crate::analysis::Analysis;
+use crate::pass::PassError;
+
+/// Shortens the shape operand of a node, if it has one.
+pub fn shorten(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError> {
+    let n = m.node(node);
+    let (Some(data), Some(target)) = (n.input(0), n.input(1)) else { return Ok(()) };
+    if m.constant(target).is_some() {
+        return Ok(());
+    }
+    let wanted = match n.op_type() {
+        "Reshape" if n.domain().is_empty() && n.int("allowzero").unwrap_or(0) == 0 => {
+            n.output(0).and_then(|o| reshape(a, a.shape(data)?, a.shape(o)?))
+        }
+        "Expand" if n.domain().is_empty() => n.output(0).and_then(|o| expand(a, a.shape(data)?, a.shape(o)?)),
+        _ => None,
+    };
+    if let Some(t) = wanted {
+        let graph = m.node(node).graph();
+        let name = format!("{}_target", m.name(target));
+        let v = m.add_initializer(graph, &name, Tensor::int64_vec(&t).shared());
+        m.set_input(node, 1, Some(v));
+    }
+    Ok(())
+}
+
+fn same(a: &Analysis, x: &Expr, y: &Expr) -> bool {
+    x == y || a.symbols.equal(x, y) == Some(true)
+}
+
+/// A target of numbers, 0 (the data's length there) and at most one −1.
+fn reshape(a: &Analysis, data: &[Expr], out: &[Expr]) -> Option<Vec<i64>> {
+    let mut target = Vec::with_capacity(out.len());
+    let mut inferred = false;
+    for (i, d) in out.iter().enumerate() {
+        let here = match d.as_const() {
+            // A plain 0 would mean the data's length.
+            Some(0) if data.get(i).is_none_or(|x| !x.is_zero()) => return None,
+            Some(n) => n,
+            None if data.get(i).is_some_and(|x| same(a, x, d)) => 0,
+            None if !inferred => {
+                inferred = true;
+                -1
+            }
+            None => return None,
+        };
+        target.push(here);
+    }
+    // With a −1 beside a length that may be zero the runtime could not tell: only where every other length is a
+    // number or the data's own.
+    if inferred && data.iter().chain(out).any(Expr::is_zero) {
+        return None;
+    }
+    Some(target)
+}
+
+/// A target of numbers, 1 where the data's length stays.
+fn expand(a: &Analysis, data: &[Expr], out: &[Expr]) -> Option<Vec<i64>> {
+    let skip = out.len().checked_sub(data.len())?;
+    out.iter()
+        .enumerate()
+        .map(|(i, d)| {
+            let own = i.checked_sub(skip).and_then(|k| data.get(k));
+            match own {
+                Some(x) if same(a, x, d) => Some(1),
+                _ => d.as_const(),
+            }
+        })
+        .collect()
+}

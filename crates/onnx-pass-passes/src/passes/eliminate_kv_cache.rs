@@ -1,0 +1,214 @@
+//! Takes KV caches out of a model that runs one prefill and never decodes.
+//!
+//! ## What it does
+//! Finds the caches by structure: inputs whose contents reach an output by being moved and extended, where the
+//! graph computes with the result. Each is replaced by what an empty cache is in its form, its input and output
+//! go, and so does everything that only they needed: nodes, functions, opset imports, and every symbol that only
+//! they had.
+//!
+//! | form | what empty means | what is done |
+//! |---|---|---|
+//! | growing (`Concat`, or inside an attention operator) | length 0 | the length becomes 0 in every declaration and computation; an attention operator's past operands are left out |
+//! | fixed buffer (scatter, then gather), lengths symbolic | one prefill whose chunk is the whole context | the buffer becomes the new rows; needs the promise `single-prefill` |
+//! | fixed buffer or state, lengths known | zeros | zeros inside the graph; exact for every input |
+//! | two branches (`use_cache_branch`) | the branch without a past | the selector is bound and the `If` folded |
+//!
+//! ## Before → after
+//! ```text
+//! agraph (float[B,H,S,D] k, float[B,H,P,D] past) => (float[B,H,S,T] y, float[B,H,T,D] present) {
+//!   present = Concat <axis = 2> (past, k)
+//!   t = Transpose <perm = [0, 1, 3, 2]> (present)
+//!   y = MatMul (k, t)
+//! }
+//!
+//! agraph (float[B,H,S,D] k) => (float[B,H,S,S] y) {
+//!   t = Transpose <perm = [0, 1, 3, 2]> (k)
+//!   y = MatMul (k, t)
+//! }
+//! ```
+//!
+//! ## Requires
+//! Nothing of growing caches and of states. A fixed buffer whose length is a symbol needs the promise
+//! `single-prefill`: `position_ids` counts 0, 1, 2, … from the first token, padding (−1) stands at the end, and
+//! slots of a batch are distinct. A buffer whose positions wrap around needs `no-window-overflow` too: the chunk
+//! is no longer than the model's window.
+//!
+//! ## Guarantees
+//! For every input, and within the promises, the outputs that are left are what the original computes with an
+//! empty cache. No symbol that only the caches had is left in any declaration.
+//!
+//! ## Options
+//! `assume` lists promises. `inputs` narrows the caches to names or globs; `keep` exempts some. `present: keep`
+//! leaves the outputs that carry the caches on, for a prefill that hands over to a decoder. `require: true` makes
+//! a model without a cache an error.
+//!
+//! ## Refuses
+//! A cache whose update it does not understand, naming the node; a fixed buffer without its promise; a model that
+//! with an empty cache would run at one length only. Nothing is written then.
+
+use onnx_pass_ir::sym::Expr;
+use onnx_pass_ir::{Model, ValueId};
+use rustc_hash::FxHashSet;
+use serde::Deserialize;
+
+use crate::kv::discover::{self, Cache, Form, Found};
+use crate::kv::eliminate::Elimination;
+use crate::options::{OptionKind, OptionSpec};
+use crate::pass::{Outcome, Pass, PassContext, PassError};
+
+/// The pass.
+pub struct EliminateKvCache;
+
+/// The promises that the pass knows.
+pub const PROMISES: &[&str] = &["single-prefill", "no-window-overflow"];
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec::optional(
+        "assume",
+        OptionKind::List(&OptionKind::OneOf(PROMISES)),
+        "[]",
+        "promises about the inputs that the graph cannot prove",
+    ),
+    OptionSpec::optional(
+        "inputs",
+        OptionKind::StringList,
+        "every cache",
+        "names or globs of the caches to take out",
+    ),
+    OptionSpec::optional("keep", OptionKind::StringList, "[]", "names or globs of caches that stay"),
+    OptionSpec::optional(
+        "present",
+        OptionKind::OneOf(&["drop", "keep"]),
+        "drop",
+        "whether the outputs that carry the caches on go or stay",
+    ),
+    OptionSpec::optional("require", OptionKind::Bool, "false", "whether a model without a cache is an error"),
+];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+struct Options {
+    assume: Vec<String>,
+    inputs: Vec<String>,
+    keep: Vec<String>,
+    present: Option<String>,
+    require: bool,
+}
+
+impl Pass for EliminateKvCache {
+    fn name(&self) -> &'static str {
+        "eliminate-kv-cache"
+    }
+
+    fn source(&self) -> &'static str {
+        include_str!("eliminate_kv_cache.rs")
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn changes_interface(&self) -> bool {
+        true
+    }
+
+    fn run(&self, model: &mut Model, cx: &mut PassContext) -> Result<Outcome, PassError> {
+        let options: Options = cx.parse()?;
+        let mut trial = model.clone();
+        inline_layers(&mut trial, cx)?;
+        let found = narrow(&trial, discover::discover(&trial, cx.analysis(&trial)), &options)?;
+        note_rejected(&trial, cx, &found)?;
+        if found.caches.is_empty() {
+            if options.require {
+                return Err(PassError::refused_with(
+                    "the model",
+                    "no cache was found",
+                    "leave `require` out if that is no error",
+                ));
+            }
+            cx.note("", "no cache was found; the model is as it was");
+            return Ok(Outcome::Unchanged);
+        }
+        *model = trial;
+        let assume: FxHashSet<String> = options.assume.iter().cloned().collect();
+        let keep_present = options.present.as_deref() == Some("keep");
+        Elimination::new(found, assume, keep_present).run(model, cx)?;
+        Ok(Outcome::Changed)
+    }
+}
+
+/// Inlines the functions that a cache may pass through (decoder layers, scatter and gather).
+fn inline_layers(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
+    let mut inlined = 0;
+    loop {
+        let calls = discover::calls_on_the_way(m);
+        if calls.is_empty() {
+            break;
+        }
+        for c in calls {
+            m.inline_call(c)?;
+            inlined += 1;
+        }
+    }
+    cx.count("calls inlined", inlined);
+    Ok(())
+}
+
+/// Applies `inputs` and `keep`.
+fn narrow(m: &Model, mut found: Found, o: &Options) -> Result<Found, PassError> {
+    let all: Vec<&str> = found.caches.iter().map(|c| m.name(c.input)).collect();
+    for (option, patterns) in [("inputs", &o.inputs), ("keep", &o.keep)] {
+        let inputs: Vec<&str> = m.graph(m.main()).inputs().iter().map(|v| m.name(*v)).collect();
+        for p in patterns {
+            if !inputs.iter().any(|n| crate::glob::matches(p, n)) {
+                let hint = crate::suggest::nearest(p, all.iter().copied())
+                    .map(|n| format!("; did you mean `{n}`?"))
+                    .unwrap_or_default();
+                return Err(PassError::option(option, format!("no input is named `{p}`{hint}")));
+            }
+        }
+    }
+    let wanted = |v: ValueId| {
+        let name = m.name(v);
+        (o.inputs.is_empty() || o.inputs.iter().any(|p| crate::glob::matches(p, name)))
+            && !o.keep.iter().any(|p| crate::glob::matches(p, name))
+    };
+    found.caches.retain(|c| wanted(c.input));
+    found.rejected.retain(|(v, _)| wanted(*v));
+    Ok(found)
+}
+
+/// An input that is extended like a cache, in a way that is not understood, ends the run.
+fn note_rejected(m: &Model, _cx: &mut PassContext, found: &Found) -> Result<(), PassError> {
+    match found.rejected.first() {
+        None => Ok(()),
+        Some((v, reason)) => Err(PassError::refused_with(
+            format!("cache `{}`", m.name(*v)),
+            reason.clone(),
+            format!("list it under `keep` to leave it in: keep: [\"{}\"]", m.name(*v)),
+        )),
+    }
+}
+
+/// A row of the report.
+pub(crate) fn row(m: &Model, c: &Cache, done: &str) -> Vec<String> {
+    let outputs: Vec<&str> = c.outputs.iter().map(|o| m.name(*o)).collect();
+    let length = match &c.form {
+        Form::Growing { length, .. } => length.to_string(),
+        _ => String::new(),
+    };
+    vec![m.name(c.input).to_string(), outputs.join(", "), c.form.describe().into(), length, done.into()]
+}
+
+/// The lengths of growing caches.
+pub(crate) fn lengths(caches: &[Cache]) -> Vec<Expr> {
+    let mut out: Vec<Expr> = Vec::new();
+    for c in caches {
+        if let Form::Growing { length, .. } = &c.form
+            && !out.contains(length)
+        {
+            out.push(length.clone());
+        }
+    }
+    out
+}
