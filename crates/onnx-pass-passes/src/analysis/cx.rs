@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use onnx_pass_ir::sym::{Expr, Facts};
-use onnx_pass_ir::{AttrValue, Attribute, DataType, Model, Node, NodeId, Tensor};
+use onnx_pass_ir::{AttrValue, Attribute, DataType, GraphId, Model, Node, NodeId, Tensor, ValueId};
 
-use super::{Fact, MAX_ITEMS, SymItems};
+use super::{Fact, Impossible, MAX_ITEMS, SymItems};
 
 /// A node, what is known of its inputs, and what its rule finds out of its outputs.
 pub struct NodeCx<'a> {
@@ -25,6 +25,11 @@ pub struct NodeCx<'a> {
     pub symbols: &'a mut Facts,
     /// Values of the attributes that the body of a function refers to, at this call.
     pub bindings: &'a [Attribute],
+    /// Lengths that must agree and cannot; rules add to it through [`NodeCx::must_equal`].
+    pub impossible: &'a mut Vec<Impossible>,
+    /// The chain of calls that leads to this body; empty outside functions. It tells made-up symbols of
+    /// different calls apart.
+    pub scope: &'a str,
 }
 
 impl<'a> NodeCx<'a> {
@@ -152,8 +157,10 @@ impl<'a> NodeCx<'a> {
     /// A symbol for a length that is not known before the model runs: axis `axis` of output `k`. The same at
     /// every analysis of the same node.
     pub fn fresh(&self, k: usize, axis: usize) -> Expr {
-        let name = self.node.output(k).map_or("", |v| self.model.name(v));
-        Expr::symbol(ecow::eco_format!("?{name}.{axis}"))
+        match self.node.output(k) {
+            Some(v) => made_up(self.model, v, axis, self.scope),
+            None => Expr::symbol(ecow::eco_format!("?{:?}{}:{k}.{axis}", self.id, self.scope)),
+        }
     }
 
     /// A shape of `rank` unknown lengths.
@@ -166,10 +173,47 @@ impl<'a> NodeCx<'a> {
         a == b || self.symbols.equal(a, b) == Some(true)
     }
 
-    /// Notes that two lengths must agree, or the model fails when run. A contradiction is left to the runtime.
+    /// The lesser of two lengths.
+    pub fn min(&self, a: &Expr, b: &Expr) -> Expr {
+        match (self.symbols.le(a, b), self.symbols.le(b, a)) {
+            (Some(true), _) => a.clone(),
+            (_, Some(true)) => b.clone(),
+            _ => a.min(b),
+        }
+    }
+
+    /// The greater of two lengths.
+    pub fn max(&self, a: &Expr, b: &Expr) -> Expr {
+        match (self.symbols.le(a, b), self.symbols.le(b, a)) {
+            (Some(true), _) => b.clone(),
+            (_, Some(true)) => a.clone(),
+            _ => a.max(b),
+        }
+    }
+
+    /// True when the expression is at least 0 in every run.
+    pub fn nonneg(&self, e: &Expr) -> bool {
+        e.is_nonneg() || self.symbols.bounds(e).0.is_some_and(|lo| lo >= 0)
+    }
+
+    /// True when the expression is at least 1 in every run.
+    pub fn positive(&self, e: &Expr) -> bool {
+        e.is_positive() || self.symbols.bounds(e).0.is_some_and(|lo| lo >= 1)
+    }
+
+    /// Of two lengths that must agree the plainer one; notes that they must.
+    pub fn agree(&mut self, a: &Expr, b: &Expr) -> Expr {
+        self.must_equal(a, b);
+        let made_up = |e: &Expr| e.as_symbol().is_some_and(super::is_made_up);
+        if b.is_const() || (!a.is_const() && made_up(a)) { b.clone() } else { a.clone() }
+    }
+
+    /// Notes that two lengths must agree, or the model fails when run. Two that cannot are kept in
+    /// [`super::Analysis::impossible`].
     pub fn must_equal(&mut self, a: &Expr, b: &Expr) {
-        if a != b {
-            let _ = self.symbols.assert_equal(a, b);
+        if a != b && self.symbols.assert_equal(a, b).is_err() {
+            let (left, right) = (a.clone(), b.clone());
+            self.impossible.push(Impossible { node: self.id, left, right });
         }
     }
 
@@ -186,7 +230,6 @@ impl<'a> NodeCx<'a> {
             return Expr::constant(0);
         }
         if self.symbols.equal(a, b) == Some(true) {
-            // Keep the plainer of the two.
             return if b.is_const() { b.clone() } else { a.clone() };
         }
         let over_one = |s: &Facts, e: &Expr| s.bounds(e).0.is_some_and(|lo| lo > 1);
@@ -211,4 +254,41 @@ impl<'a> NodeCx<'a> {
             })
             .collect()
     }
+}
+
+/// The made-up symbol of an axis of a value. Values of different graphs may share a name, and a function's
+/// body is another one at each call, so graph and call chain are part of the symbol's name.
+pub(super) fn made_up(model: &Model, v: ValueId, axis: usize, scope: &str) -> Expr {
+    let value = model.value(v);
+    let name = value.name();
+    if value.graph() == model.main() && !name.contains('#') {
+        Expr::symbol(ecow::eco_format!("?{name}.{axis}"))
+    } else {
+        Expr::symbol(ecow::eco_format!("?{name}#{}{scope}.{axis}", value.graph().index()))
+    }
+}
+
+/// True when a symbol is made up for a value inside `body`, or inside a function that is called from there.
+/// Such a length is one turn's of a loop and means nothing outside.
+pub(super) fn is_inside(model: &Model, symbol: &str, body: GraphId) -> bool {
+    let Some((rest, _axis)) = symbol.strip_prefix('?').and_then(|s| s.rsplit_once('.')) else {
+        return false;
+    };
+    let Some((_, place)) = rest.rsplit_once('#') else { return false };
+    let mut parts = place.split('@').map(|s| s.parse::<usize>().ok());
+    let graph = parts.next().flatten().filter(|g| *g < model.graph_capacity()).map(GraphId::new);
+    let calls = parts.flatten().filter(|n| *n < model.node_capacity());
+    graph.into_iter().chain(calls.map(|n| model.node(NodeId::new(n)).graph())).any(|g| within(model, g, body))
+}
+
+/// True when `graph` is `body` or stands inside it.
+fn within(model: &Model, graph: GraphId, body: GraphId) -> bool {
+    let mut at = Some(graph);
+    while let Some(g) = at {
+        if g == body {
+            return true;
+        }
+        at = model.graph(g).parent();
+    }
+    false
 }

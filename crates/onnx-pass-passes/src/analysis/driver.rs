@@ -1,15 +1,458 @@
 //! The walk over a model's graphs.
 
-use onnx_pass_ir::Model;
-use onnx_pass_ir::sym::Facts;
+use std::sync::Arc;
 
-use super::{Analysis, Fact};
+use onnx_pass_ir::sym::{Expr, Facts};
+use onnx_pass_ir::{
+    AttrValue, Attribute, Def, Dim, FunctionId, GraphId, GraphOwner, Model, NodeId, Tensor, Type, TypeKind,
+    ValueId,
+};
+use rustc_hash::FxHashSet;
+
+use super::cx::made_up;
+use super::{Analysis, Contradiction, Fact, NodeCx, OtherFact, is_made_up, ops};
+use crate::fold;
+
+/// Subgraphs and calls deeper than this are not entered; what they give is taken as declared.
+const MAX_DEPTH: usize = 4096;
+/// Beyond this depth the walk gets a thread with a stack of its own.
+const SHALLOW: usize = 24;
+/// Stack that one level needs at most, with a wide margin.
+const STACK_PER_LEVEL: usize = 64 << 10;
+/// Contents of more bytes than this are not computed during analysis; the folding pass does, within its limit.
+const MAX_EVALUATED: usize = 16 << 10;
 
 /// Analyses a model.
 pub(super) fn analyse(model: &Model, given: &Facts) -> Analysis {
-    Analysis {
+    let mut a = Analysis {
         facts: vec![Fact::default(); model.value_capacity()],
         symbols: given.clone(),
         ..Analysis::default()
+    };
+    with_stack(model, |limit| {
+        let mut walk = Walk::new(model, &mut a, limit);
+        walk.model();
+    });
+    a.contradictions.sort_by_key(|c| (c.value, c.axis));
+    a.contradictions.dedup();
+    a.impossible.dedup();
+    a
+}
+
+/// Works out one node anew.
+pub(super) fn update(a: &mut Analysis, model: &Model, node: NodeId) -> bool {
+    if a.facts.len() < model.value_capacity() {
+        a.facts.resize_with(model.value_capacity(), Fact::default);
     }
+    let outputs: Vec<ValueId> = model.node(node).outputs().iter().flatten().copied().collect();
+    let before: Vec<Fact> = outputs.iter().map(|v| a.fact(*v).clone()).collect();
+    let nests = model.node(node).subgraphs().next().is_some() || model.callee(node).is_some();
+    if nests {
+        with_stack(model, |limit| Walk::new(model, a, limit).node(node));
+    } else {
+        Walk::new(model, a, SHALLOW).node(node);
+    }
+    outputs.iter().zip(&before).any(|(v, old)| a.fact(*v) != old)
+}
+
+/// Runs `f` with a bound of depth that the stack allows: on this thread when the model nests little, else on
+/// one that is made for it.
+fn with_stack<R: Send>(model: &Model, f: impl FnOnce(usize) -> R + Send) -> R {
+    let mut depth = vec![0usize; model.graph_capacity()];
+    let mut deepest = 0;
+    let graphs = model.live_graphs();
+    for g in &graphs {
+        let d = model.graph(*g).parent().map_or(0, |p| depth[p.index()] + 1);
+        depth[g.index()] = d;
+        deepest = deepest.max(d);
+    }
+    // Calls nest too, at most as deep as there are functions, each with its own subgraphs.
+    let functions = model.functions().count();
+    let need = (deepest + 1).saturating_mul(functions + 1).min(MAX_DEPTH);
+    if need <= SHALLOW {
+        return f(SHALLOW);
+    }
+    let cell = std::sync::Mutex::new(Some(f));
+    let run = |limit: usize| {
+        let f = cell.lock().ok().and_then(|mut c| c.take());
+        f.map(|f| f(limit))
+    };
+    let made = std::thread::scope(|s| {
+        let builder = std::thread::Builder::new().stack_size(need * STACK_PER_LEVEL + (1 << 20));
+        builder.spawn_scoped(s, || run(need + 1)).ok().map(|h| h.join())
+    });
+    match made {
+        Some(Ok(Some(r))) => r,
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        // No thread was to be had: `f` is still there.
+        _ => match run(SHALLOW) {
+            Some(r) => r,
+            None => unreachable!("the closure runs once"),
+        },
+    }
+}
+
+/// The state of a walk.
+pub(super) struct Walk<'m, 'a> {
+    pub(super) model: &'m Model,
+    pub(super) a: &'a mut Analysis,
+    noted: FxHashSet<(String, String)>,
+    /// Visits of nodes that are left before loops and calls are no longer entered again and again.
+    pub(super) budget: u64,
+    pub(super) depth: usize,
+    pub(super) limit: usize,
+    pub(super) calls: Vec<FunctionId>,
+    pub(super) bindings: Vec<Attribute>,
+    pub(super) scope: String,
+}
+
+impl<'m, 'a> Walk<'m, 'a> {
+    fn new(model: &'m Model, a: &'a mut Analysis, limit: usize) -> Self {
+        let noted = a.without_rule.iter().cloned().collect();
+        let budget = 1_000_000 + 16 * model.node_capacity() as u64;
+        Walk {
+            model,
+            a,
+            noted,
+            budget,
+            depth: 0,
+            limit,
+            calls: Vec::new(),
+            bindings: Vec::new(),
+            scope: String::new(),
+        }
+    }
+
+    fn model(&mut self) {
+        let main = self.model.main();
+        for &v in self.model.graph(main).inputs() {
+            let fact = source_fact(self.model, v);
+            for d in fact.shape.iter().flat_map(|s| s.iter()) {
+                let named = d.symbols().into_iter().filter(|s| !is_made_up(s));
+                for s in named {
+                    self.a.symbols.declare(&s);
+                    self.a.declared.insert(s);
+                }
+            }
+            self.a.set(v, fact);
+        }
+        self.graph(main);
+        self.simplify_all();
+        // A function's body is analysed with what its calls pass while the main graph is walked, and here
+        // once more with nothing known of its inputs: that is what holds at every call, and is kept.
+        let roots = self.model.live_graphs();
+        for g in roots.into_iter().filter(|g| self.model.graph(*g).parent().is_none() && *g != main) {
+            let mark = self.a.symbols.clone();
+            self.a.declared.clear();
+            for &v in self.model.graph(g).inputs() {
+                let fact = source_fact(self.model, v);
+                self.a.set(v, fact);
+            }
+            let call = match self.model.graph(g).owner() {
+                GraphOwner::Function(f) => Some(f),
+                _ => None,
+            };
+            self.calls.extend(call);
+            self.graph(g);
+            self.calls.clear();
+            self.a.symbols = mark;
+        }
+        self.a.declared = declared_symbols(self.model);
+    }
+
+    /// Brings every dim to the simplest form that the whole graph's equalities allow.
+    fn simplify_all(&mut self) {
+        let symbols = &self.a.symbols;
+        for fact in &mut self.a.facts {
+            if let Some(shape) = fact.shape.as_ref().filter(|s| s.iter().any(|d| !d.is_const())) {
+                let new: Vec<Expr> = shape.iter().map(|d| symbols.simplify(d)).collect();
+                if new[..] != shape[..] {
+                    fact.shape = Some(new.into());
+                }
+            }
+            if let Some(items) = fact.items.as_ref().filter(|i| i.iter().flatten().any(|e| !e.is_const())) {
+                let new: Vec<Option<Expr>> =
+                    items.iter().map(|e| e.as_ref().map(|e| symbols.simplify(e))).collect();
+                if new[..] != items[..] {
+                    fact.items = Some(new.into());
+                }
+            }
+        }
+    }
+
+    /// Walks a graph whose inputs' facts are set.
+    pub(super) fn graph(&mut self, g: GraphId) {
+        let graph = self.model.graph(g);
+        for &v in graph.initializers() {
+            if self.model.value(v).def() == Def::Initializer {
+                let fact = source_fact(self.model, v);
+                self.a.set(v, fact);
+            }
+        }
+        for (v, t) in graph.sparse_initializers() {
+            let shape = t.dims.iter().map(|d| Expr::constant(*d)).collect();
+            self.a.set(*v, Fact::tensor(Some(t.values.dtype), Some(shape)));
+        }
+        for (id, _) in self.model.nodes(g) {
+            self.node(id);
+        }
+    }
+
+    /// Works out the outputs of one node.
+    pub(super) fn node(&mut self, id: NodeId) {
+        self.budget = self.budget.saturating_sub(1);
+        let n = self.model.node(id);
+        let deep = self.depth >= self.limit;
+        if let Some(f) = self.model.callee(id) {
+            if deep || self.calls.contains(&f) || self.budget == 0 {
+                return self.answer(id, Vec::new());
+            }
+            return self.call(id, f);
+        }
+        if n.domain().is_empty() && n.subgraphs().next().is_some() {
+            if deep {
+                return self.answer(id, Vec::new());
+            }
+            match n.op_type() {
+                "If" => return self.branch(id),
+                "Loop" => return self.repeat(id),
+                "Scan" => return self.scan(id),
+                "SequenceMap" => return self.sequence_map(id),
+                _ => {}
+            }
+        }
+        let Some(rule) = ops::rule(n.domain(), n.op_type()) else {
+            self.note_unknown(id);
+            return self.answer(id, Vec::new());
+        };
+        let opset = self.model.opset(n.graph(), n.domain()).unwrap_or(1);
+        let facts = &self.a.facts;
+        let mut cx = NodeCx {
+            model: self.model,
+            id,
+            node: n,
+            opset,
+            inputs: n.inputs().iter().map(|v| v.and_then(|v| facts.get(v.index()))).collect(),
+            outputs: vec![Fact::default(); n.outputs().len()],
+            symbols: &mut self.a.symbols,
+            bindings: &self.bindings,
+            impossible: &mut self.a.impossible,
+            scope: &self.scope,
+        };
+        rule(&mut cx);
+        evaluate(&mut cx);
+        let outputs = std::mem::take(&mut cx.outputs);
+        self.answer(id, outputs);
+    }
+
+    fn note_unknown(&mut self, id: NodeId) {
+        let n = self.model.node(id);
+        let key = (n.domain().to_string(), n.op_type().to_string());
+        if self.noted.insert(key.clone()) {
+            self.a.without_rule.push(key);
+        }
+    }
+
+    /// Stores what was found of a node's outputs.
+    pub(super) fn answer(&mut self, id: NodeId, mut found: Vec<Fact>) {
+        let outputs = self.model.node(id).outputs();
+        found.resize_with(outputs.len(), Fact::default);
+        for (v, fact) in outputs.iter().zip(found) {
+            if let Some(v) = *v {
+                let fact = self.settle(v, fact);
+                self.a.set(v, fact);
+            }
+        }
+    }
+
+    /// Weighs what was computed against what is declared.
+    fn settle(&mut self, v: ValueId, mut fact: Fact) -> Fact {
+        if let Some(shape) = fact.shape.as_ref().filter(|s| s.iter().any(|d| !d.is_const())) {
+            let plain: Vec<Expr> = shape.iter().map(|d| self.a.symbols.simplify(d)).collect();
+            fact.shape = Some(plain.into());
+        }
+        let Some(declared) = self.model.declared_type(v) else { return fact };
+        let Some(t) = declared.as_tensor() else {
+            if fact.other.is_none() && fact.shape.is_none() {
+                fact.other = other_fact(self.model, v, declared, &self.scope).map(Box::new);
+            }
+            return fact;
+        };
+        if fact.other.is_some() {
+            return fact;
+        }
+        let elem = declared.elem();
+        match (fact.dtype, elem) {
+            (None, _) => fact.dtype = elem,
+            (Some(a), Some(b)) if a != b => self.contradict(v, None, b.to_string(), a.to_string()),
+            _ => {}
+        }
+        let Some(dims) = t.shape.as_ref().map(|s| s.dims.as_slice()) else { return fact };
+        let Some(shape) = fact.shape.clone() else {
+            let evidence = |(axis, d)| self.evidence(v, axis, d);
+            fact.shape = Some(dims.iter().enumerate().map(evidence).collect());
+            return fact;
+        };
+        if shape.len() != dims.len() {
+            let text = |n: usize| format!("rank {n}");
+            self.contradict(v, None, text(dims.len()), text(shape.len()));
+            return fact;
+        }
+        let mut settled: Vec<Expr> = shape.to_vec();
+        for (axis, d) in dims.iter().enumerate() {
+            self.settle_dim(v, axis, d, &mut settled[axis]);
+        }
+        if settled[..] != shape[..] {
+            fact.shape = Some(settled.into());
+        }
+        fact
+    }
+
+    fn settle_dim(&mut self, v: ValueId, axis: usize, declared: &Dim, computed: &mut Expr) {
+        let own = made_up(self.model, v, axis, &self.scope);
+        if *computed == own {
+            *computed = self.evidence(v, axis, declared);
+            return;
+        }
+        let Some(d) = self.meaningful(declared) else { return };
+        if computed.symbols().iter().any(|s| is_made_up(s)) && !d.is_const() {
+            return;
+        }
+        let equal = d == *computed || self.a.symbols.equal(&d, computed) == Some(true);
+        // A number against symbols may be right for the sizes that the file was made for.
+        let comparable = d.is_const() == computed.is_const() || self.a.symbols.equal(&d, computed).is_some();
+        if !equal && comparable {
+            let text = match declared {
+                Dim::Symbol(s) => s.to_string(),
+                _ => d.to_string(),
+            };
+            self.contradict(v, Some(axis), text, computed.to_string());
+        }
+    }
+
+    /// A declared dim whose every symbol is one that an input declares.
+    fn meaningful(&self, d: &Dim) -> Option<Expr> {
+        let e = d.to_expr()?;
+        if e.as_const().is_some_and(|n| n < 0) {
+            return None;
+        }
+        let here = self.calls.is_empty() || e.is_const();
+        (here && e.symbols().iter().all(|s| self.a.declared.contains(s))).then_some(e)
+    }
+
+    /// What a declaration tells of an axis of which nothing was computed.
+    fn evidence(&self, v: ValueId, axis: usize, d: &Dim) -> Expr {
+        self.meaningful(d).unwrap_or_else(|| made_up(self.model, v, axis, &self.scope))
+    }
+
+    fn contradict(&mut self, value: ValueId, axis: Option<usize>, declared: String, computed: String) {
+        if self.calls.is_empty() {
+            self.a.contradictions.push(Contradiction { value, axis, declared, computed });
+        }
+    }
+}
+
+/// The symbols that the main graph's inputs declare.
+fn declared_symbols(model: &Model) -> FxHashSet<onnx_pass_ir::EcoString> {
+    let inputs = model.graph(model.main()).inputs();
+    let types = inputs.iter().filter_map(|v| model.declared_type(*v)).filter_map(Type::dims);
+    types.flatten().filter_map(Dim::to_expr).flat_map(|e| e.symbols()).filter(|s| !is_made_up(s)).collect()
+}
+
+/// Computes the contents of the outputs where all inputs are known numbers and few.
+fn evaluate(cx: &mut NodeCx<'_>) {
+    let few = |f: &Fact| {
+        f.const_shape().is_some_and(|d| {
+            let count = d.iter().try_fold(1i64, |n, d| n.checked_mul(*d)).unwrap_or(i64::MAX);
+            (0..=MAX_EVALUATED as i64 / 8).contains(&count)
+        })
+    };
+    if !cx.outputs.iter().any(few) || !cx.inputs.iter().flatten().all(|f| few(f)) {
+        return;
+    }
+    if cx.outputs.iter().all(|f| f.tensor.is_some() || f.const_items().is_some()) {
+        return;
+    }
+    let mut inputs: Vec<Option<Arc<Tensor>>> = Vec::with_capacity(cx.inputs.len());
+    for f in &cx.inputs {
+        match f {
+            None => inputs.push(None),
+            Some(f) => match f.constant() {
+                Some(t) => inputs.push(Some(t)),
+                None => return,
+            },
+        }
+    }
+    let Some(results) = fold::evaluate(cx, &inputs) else { return };
+    for (k, t) in results.into_iter().enumerate() {
+        if let Some(t) = t {
+            cx.set_fact(k, Fact::of_tensor(&t));
+        }
+    }
+}
+
+/// What is known of a value that no node computes.
+pub(super) fn source_fact(model: &Model, v: ValueId) -> Fact {
+    if let Some(t) = model.constant(v) {
+        return Fact::of_tensor(&t);
+    }
+    let Some(ty) = model.declared_type(v) else { return Fact::default() };
+    match ty.as_tensor() {
+        Some(t) => {
+            let dim = |(axis, d): (usize, &Dim)| input_dim(model, v, axis, d, "");
+            let dims = t.shape.as_ref().map(|s| s.dims.iter().enumerate().map(dim).collect());
+            Fact::tensor(ty.elem(), dims)
+        }
+        None => Fact { other: other_fact(model, v, ty, "").map(Box::new), ..Fact::default() },
+    }
+}
+
+/// The length that an input declares. A name that looks like one of ours would be taken for it, so it counts
+/// as no name; so does a negative number, by which some exporters mean an unknown length.
+fn input_dim(model: &Model, v: ValueId, axis: usize, d: &Dim, scope: &str) -> Expr {
+    let known = d.to_expr().filter(|e| e.as_const().is_none_or(|n| n >= 0));
+    known
+        .filter(|e| !e.symbols().iter().any(|s| is_made_up(s)))
+        .unwrap_or_else(|| made_up(model, v, axis, scope))
+}
+
+/// What a declaration tells of a sequence, an optional or a map.
+fn other_fact(model: &Model, v: ValueId, ty: &Type, scope: &str) -> Option<OtherFact> {
+    let inner = match &ty.kind {
+        TypeKind::Sequence(e) | TypeKind::Optional(e) => e.as_deref(),
+        TypeKind::Map { .. } | TypeKind::SparseTensor(_) | TypeKind::Opaque { .. } => None,
+        TypeKind::Tensor(_) | TypeKind::None => return None,
+    };
+    let mut element = Fact::default();
+    if let Some(t) = inner.and_then(Type::as_tensor) {
+        // Elements differ in length, so what is not declared is one made-up length each.
+        let dim = |(axis, d): (usize, &Dim)| match d {
+            Dim::Known(n) if *n >= 0 => Expr::constant(*n),
+            _ => Expr::symbol(ecow::eco_format!("?*{}#{}{scope}.{axis}", model.name(v), v.index())),
+        };
+        let dims = t.shape.as_ref().map(|s| s.dims.iter().enumerate().map(dim).collect());
+        element = Fact::tensor(inner.and_then(Type::elem), dims);
+    }
+    Some(OtherFact { ty: ty.clone(), element, len: None })
+}
+
+/// The values of a function's attributes at a call: the call's own, else the function's defaults.
+pub(super) fn bind(model: &Model, call: NodeId, f: FunctionId, outer: &[Attribute]) -> Vec<Attribute> {
+    let n = model.node(call);
+    let mut out: Vec<Attribute> = Vec::new();
+    for a in n.attributes() {
+        match &a.value {
+            AttrValue::Ref { name, .. } => {
+                let given = outer.iter().find(|o| o.name == *name);
+                out.extend(given.map(|o| Attribute::new(&a.name, o.value.clone())));
+            }
+            _ => out.push(a.clone()),
+        }
+    }
+    for d in &model.function(f).attribute_defaults {
+        if !out.iter().any(|a| a.name == d.name) {
+            out.push(d.clone());
+        }
+    }
+    out
 }

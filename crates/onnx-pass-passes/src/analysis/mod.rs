@@ -10,14 +10,17 @@
 //! Invariant: declared types are evidence where nothing is computed; where both are there the computed one
 //! wins, and a contradiction is kept in [`Analysis::contradictions`].
 
+mod bodies;
 mod cx;
 mod driver;
 pub mod ops;
+pub(crate) mod strided;
 
 use std::sync::Arc;
 
 use onnx_pass_ir::sym::{Expr, Facts};
-use onnx_pass_ir::{DataType, Model, NodeId, Tensor, Type, ValueId};
+use onnx_pass_ir::{DataType, EcoString, Model, NodeId, Tensor, TensorData, Type, ValueId};
+use rustc_hash::FxHashSet;
 
 pub use cx::NodeCx;
 
@@ -73,6 +76,38 @@ impl Fact {
         self.shape.as_ref()?.iter().map(Expr::as_const).collect()
     }
 
+    /// What is known of a tensor with these contents.
+    pub fn of_tensor(t: &Arc<Tensor>) -> Self {
+        let shape: Vec<Expr> = t.dims.iter().map(|d| Expr::constant(*d)).collect();
+        let small = t.len().is_ok_and(|n| n <= MAX_ITEMS);
+        let whole = t.dtype.is_integer() || t.dtype == DataType::BOOL;
+        let items = if small && whole { t.to_i64s().ok() } else { None };
+        Fact {
+            dtype: Some(t.dtype),
+            shape: Some(shape.into()),
+            items: items.map(|v| v.into_iter().map(|x| Some(Expr::constant(x))).collect()),
+            tensor: Some(t.clone()),
+            other: None,
+        }
+    }
+
+    /// The contents, if every element is the same number in every run.
+    pub fn constant(&self) -> Option<Arc<Tensor>> {
+        if self.tensor.is_some() {
+            return self.tensor.clone();
+        }
+        let (dtype, dims) = (self.dtype?, self.const_shape()?);
+        if dims.contains(&0) {
+            let none = if dtype == DataType::STRING {
+                TensorData::Strings(Vec::new())
+            } else {
+                TensorData::Raw(bytes::Bytes::new())
+            };
+            return Some(Tensor::with_data(dtype, &dims, none).shared());
+        }
+        Tensor::integers(dtype, &dims, &self.const_items()?).ok().map(Tensor::shared)
+    }
+
     /// The contents as numbers, if all are known integers.
     pub fn const_items(&self) -> Option<Vec<i64>> {
         self.items.as_ref()?.iter().map(|e| e.as_ref()?.as_const()).collect()
@@ -97,6 +132,18 @@ pub struct Contradiction {
     pub computed: String,
 }
 
+/// Two lengths that a node needs to be the same, and that are not in any run: the node fails, or is never
+/// reached, or something that the model declares is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Impossible {
+    /// The node.
+    pub node: NodeId,
+    /// One length.
+    pub left: Expr,
+    /// The other.
+    pub right: Expr,
+}
+
 /// Why a value's shape is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
@@ -114,8 +161,12 @@ pub struct Analysis {
     pub symbols: Facts,
     /// Declared types at odds with computed ones.
     pub contradictions: Vec<Contradiction>,
+    /// Lengths that must agree and cannot.
+    pub impossible: Vec<Impossible>,
     /// Operators without a rule (domain, name), each once, in order of occurrence.
     pub without_rule: Vec<(String, String)>,
+    /// The symbols that the main graph's inputs declare.
+    pub(crate) declared: FxHashSet<EcoString>,
 }
 
 impl Analysis {
@@ -140,12 +191,44 @@ impl Analysis {
         self.fact(v).dtype
     }
 
+    /// Works out anew what is known of a node's outputs, after its inputs' facts or the node itself changed.
+    /// True when something changed.
+    pub fn update(&mut self, model: &Model, node: NodeId) -> bool {
+        driver::update(self, model, node)
+    }
+
+    /// Works out what is known of an input, initializer or other value that no node computes.
+    pub fn update_source(&mut self, model: &Model, v: ValueId) {
+        let fact = driver::source_fact(model, v);
+        self.set(v, fact);
+    }
+
     /// Records what is known of a value that a pass made, so that the analysis stays of use.
     pub fn set(&mut self, v: ValueId, fact: Fact) {
         if self.facts.len() <= v.index() {
             self.facts.resize_with(v.index() + 1, Fact::default);
         }
         self.facts[v.index()] = fact;
+    }
+}
+
+impl PartialEq for Fact {
+    /// Whether the same is known, as far as is seen without reading large contents.
+    fn eq(&self, o: &Fact) -> bool {
+        let tensors = match (&self.tensor, &o.tensor) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                Arc::ptr_eq(a, b)
+                    || (a.byte_len().is_some_and(|n| n <= 4096) && a.same_contents(b).unwrap_or(false))
+            }
+            _ => false,
+        };
+        let others = match (&self.other, &o.other) {
+            (None, None) => true,
+            (Some(a), Some(b)) => a.ty == b.ty && a.len == b.len && a.element == b.element,
+            _ => false,
+        };
+        tensors && others && self.dtype == o.dtype && self.shape == o.shape && self.items == o.items
     }
 }
 

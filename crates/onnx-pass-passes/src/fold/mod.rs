@@ -4,9 +4,12 @@
 //! operators mean. Rules run over the nodes in order until none applies.
 
 mod constants;
+mod eval;
 mod numbering;
 mod rules;
 mod targets;
+
+pub(crate) use eval::evaluate;
 
 use onnx_pass_ir::{GraphId, Model, NodeId};
 

@@ -1,0 +1,160 @@
+//! Operators that keep the elements and change how they are laid out.
+
+use onnx_pass_ir::sym::Expr;
+
+use super::super::super::strided::{Strided, sizes};
+use super::super::super::{Fact, NodeCx};
+use super::shape::product;
+
+pub(super) fn identity(cx: &mut NodeCx<'_>) {
+    if let Some(f) = cx.input(0) {
+        cx.set_fact(0, f.clone());
+    }
+}
+
+/// The same elements in the same order under another shape: contents go along.
+pub(super) fn relabel(cx: &mut NodeCx<'_>, shape: Option<Vec<Expr>>) {
+    let Some(f) = cx.input(0) else { return };
+    let mut out = Fact::tensor(f.dtype, shape);
+    if let (Some(items), Some(dims)) = (&f.items, out.const_shape())
+        && sizes(&dims).map(|d| d.iter().product()) == Some(items.len())
+    {
+        out.items = Some(items.clone());
+    }
+    if let (Some(t), Some(dims)) = (&f.tensor, out.const_shape())
+        && t.len().ok() == sizes(&dims).map(|d| d.iter().product())
+    {
+        out.tensor = Some(t.reshaped(&dims).shared());
+    }
+    cx.set_fact(0, out);
+}
+
+pub(super) fn reshape(cx: &mut NodeCx<'_>) {
+    let target: Option<Vec<Option<Expr>>> = match cx.int_list("shape") {
+        Some(v) if cx.opset < 5 => Some(v.iter().map(|x| Some(Expr::constant(*x))).collect()),
+        _ => cx.items(1).map(|i| i.to_vec()).or_else(|| {
+            let n = usize::try_from(cx.shape(1)?.first()?.as_const()?).ok().filter(|n| *n <= 64)?;
+            Some(vec![None; n])
+        }),
+    };
+    let Some(target) = target else { return relabel(cx, None) };
+    let from = cx.shape(0);
+    let copies = cx.int_or("allowzero", 0) == 0;
+    let mut open = Vec::new();
+    let mut out = Vec::with_capacity(target.len());
+    for (axis, e) in target.iter().enumerate() {
+        let d = match e {
+            Some(e) if e.is_zero() && copies => from.and_then(|f| f.get(axis).cloned()),
+            Some(e) if e.as_const() == Some(-1) => None,
+            e => e.clone(),
+        };
+        if d.is_none() {
+            open.push(axis);
+        }
+        out.push(d.unwrap_or_else(|| cx.fresh(0, axis)));
+    }
+    // One open length, a −1 or one that is not known, is what the others leave of the whole. (A length that
+    // is not known may turn out to be a 0 that copies: then, too, the whole is the product.)
+    if let ([axis], Some(from)) = (&open[..], from) {
+        let others: Vec<Expr> =
+            out.iter().enumerate().filter(|(i, _)| i != axis).map(|(_, d)| d.clone()).collect();
+        if let Some(d) = rest_of(cx, from, &others) {
+            out[*axis] = d;
+        }
+    } else if let (true, Some(from)) = (open.is_empty(), from) {
+        let (a, b) = (product(from), product(&out));
+        cx.must_equal(&a, &b);
+    }
+    relabel(cx, Some(out));
+}
+
+/// The product of `all` divided by that of `part`, which divides it whenever the model runs.
+fn rest_of(cx: &NodeCx<'_>, all: &[Expr], part: &[Expr]) -> Option<Expr> {
+    let mut all = all.to_vec();
+    let mut left = Vec::new();
+    for p in part {
+        match all.iter().position(|d| cx.same(d, p)) {
+            Some(i) => drop(all.swap_remove(i)),
+            None => left.push(p.clone()),
+        }
+    }
+    let (n, d) = (product(&all), product(&left));
+    if d.is_zero() || part.iter().any(Expr::is_zero) {
+        return None;
+    }
+    Some(n.exact_div(&d).unwrap_or_else(|| n.floor_div(&d)))
+}
+
+pub(super) fn flatten(cx: &mut NodeCx<'_>) {
+    let shape = cx.shape(0).and_then(|dims| {
+        let axis = cx.int_or("axis", 1);
+        let at = if axis < 0 { axis + dims.len() as i64 } else { axis };
+        let at = usize::try_from(at).ok().filter(|a| *a <= dims.len())?;
+        Some(vec![product(&dims[..at]), product(&dims[at..])])
+    });
+    let shape = shape.unwrap_or_else(|| cx.fresh_shape(0, 2));
+    relabel(cx, Some(shape));
+}
+
+/// Axes from the attribute (before opset 13) or from an input; `Err` when given but not known.
+pub(super) fn axes(cx: &NodeCx<'_>, slot: usize) -> Result<Option<Vec<i64>>, ()> {
+    if let Some(v) = cx.int_list("axes") {
+        return Ok(Some(v.to_vec()));
+    }
+    match cx.input(slot) {
+        None => Ok(None),
+        Some(f) => f.const_items().map(Some).ok_or(()),
+    }
+}
+
+pub(super) fn squeeze(cx: &mut NodeCx<'_>) {
+    let Some(dims) = cx.shape(0) else { return relabel(cx, None) };
+    let gone: Vec<usize> = match axes(cx, 1) {
+        Err(()) => return relabel(cx, None),
+        Ok(Some(axes)) => match axes.iter().map(|a| NodeCx::axis(*a, dims.len())).collect() {
+            Some(v) => v,
+            None => return relabel(cx, None),
+        },
+        Ok(None) => {
+            let is_one = |d: &Expr| cx.symbols.equal(d, &Expr::ONE);
+            if dims.iter().any(|d| is_one(d).is_none()) {
+                return relabel(cx, None);
+            }
+            dims.iter().enumerate().filter(|(_, d)| is_one(d) == Some(true)).map(|(i, _)| i).collect()
+        }
+    };
+    let kept = dims.iter().enumerate().filter(|(i, _)| !gone.contains(i)).map(|(_, d)| d.clone()).collect();
+    relabel(cx, Some(kept));
+}
+
+pub(super) fn unsqueeze(cx: &mut NodeCx<'_>) {
+    let (Some(dims), Ok(Some(axes))) = (cx.shape(0), axes(cx, 1)) else { return relabel(cx, None) };
+    let rank = dims.len() + axes.len();
+    let new: Option<Vec<usize>> = axes.iter().map(|a| NodeCx::axis(*a, rank)).collect();
+    let Some(new) = new else { return relabel(cx, None) };
+    let mut rest = dims.iter();
+    let out: Option<Vec<Expr>> =
+        (0..rank).map(|i| if new.contains(&i) { Some(Expr::ONE) } else { rest.next().cloned() }).collect();
+    relabel(cx, out);
+}
+
+/// The order of a Transpose's axes, checked.
+pub(crate) fn permutation(perm: Option<&[i64]>, rank: usize) -> Option<Vec<usize>> {
+    let Some(perm) = perm else { return Some((0..rank).rev().collect()) };
+    let out: Vec<usize> = perm.iter().map(|p| usize::try_from(*p).ok()).collect::<Option<_>>()?;
+    let whole = out.len() == rank && (0..rank).all(|i| out.contains(&i));
+    whole.then_some(out)
+}
+
+pub(super) fn transpose(cx: &mut NodeCx<'_>) {
+    let dtype = cx.dtype(0);
+    let perm = cx.rank(0).and_then(|r| permutation(cx.int_list("perm"), r));
+    let (Some(dims), Some(perm)) = (cx.shape(0), perm) else { return cx.set(0, dtype, None) };
+    cx.set(0, dtype, Some(perm.iter().map(|p| dims[*p].clone()).collect()));
+    let (Some(items), Some(from)) = (cx.items(0), cx.input(0).and_then(Fact::const_shape)) else { return };
+    let (Some(from), Some(dtype)) = (sizes(&from), dtype) else { return };
+    let view = Strided::dense(&from).permuted(&perm);
+    let out = view.places().into_iter().map(|i| items.get(i).cloned().flatten()).collect();
+    let to: Vec<i64> = view.dims.iter().map(|d| *d as i64).collect();
+    cx.set_items(0, dtype, &to, out);
+}
