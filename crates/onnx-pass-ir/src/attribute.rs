@@ -77,6 +77,18 @@ impl AttrValue {
         }
     }
 
+    /// The dense tensors in this value, those of sparse ones included.
+    pub fn tensors(&self) -> impl Iterator<Item = &Arc<Tensor>> {
+        let (dense, sparse): (&[Arc<Tensor>], &[Arc<SparseTensor>]) = match self {
+            AttrValue::Tensor(t) => (std::slice::from_ref(t), &[]),
+            AttrValue::Tensors(ts) => (ts, &[]),
+            AttrValue::SparseTensor(t) => (&[], std::slice::from_ref(t)),
+            AttrValue::SparseTensors(ts) => (&[], ts),
+            _ => (&[], &[]),
+        };
+        dense.iter().chain(sparse.iter().flat_map(|s| s.tensors()))
+    }
+
     /// The graphs in this value.
     pub fn graphs(&self) -> &[GraphId] {
         match self {

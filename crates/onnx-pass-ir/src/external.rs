@@ -79,22 +79,7 @@ impl External {
                 self.location
             )));
         };
-        let location = Path::new(self.location.as_str());
-        check_location(location).map_err(&fail)?;
-        let path = folder.join(location);
-        if !self.root.allow_symlinks {
-            let mut at = folder.clone();
-            for part in location.components() {
-                at.push(part);
-                if std::fs::symlink_metadata(&at).is_ok_and(|m| m.file_type().is_symlink()) {
-                    return Err(fail(format!(
-                        "`{}` is reached through a symbolic link; pass --allow-symlinks if that is meant",
-                        self.location
-                    )));
-                }
-            }
-        }
-        Ok(path)
+        inside(folder, Path::new(self.location.as_str()), self.root.allow_symlinks).map_err(fail)
     }
 
     /// Opens the file and checks that the range lies in it; gives the file and the range's length.
@@ -108,26 +93,33 @@ impl External {
             fail(format!("cannot open {}: {e}; put the file beside the model", path.display()))
         })?;
         let size = file.metadata().map_err(|e| Error::io(&path, e))?.len();
-        let length = self.length.or(need.map(|n| n as u64)).unwrap_or(size.saturating_sub(self.offset));
-        if self.offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(fail(format!(
-                "bytes {}..{} are claimed, {} has {size}",
-                self.offset,
-                self.offset.saturating_add(length),
-                path.display()
-            )));
-        }
+        let length = self.check_range(size, need).map_err(fail)?;
         Ok((file, length))
     }
 
-    pub(crate) fn map(&self, tensor: &str, need: usize) -> Result<Bytes> {
-        let (file, length) = self.open(tensor, Some(need))?;
-        if length != need as u64 {
-            return Err(Error::External {
-                tensor: tensor.into(),
-                reason: format!("its type and shape need {need} bytes, its length says {length}"),
-            });
+    /// The number of bytes, checked: a file of `size` bytes has them, and they are what the tensor needs.
+    pub(crate) fn check_range(&self, size: u64, need: Option<usize>) -> Result<u64, String> {
+        let need = need.map(|n| n as u64);
+        let length = self.length.or(need).unwrap_or(size.saturating_sub(self.offset));
+        if self.offset.checked_add(length).is_none_or(|end| end > size) {
+            return Err(format!(
+                "bytes {}..{} are claimed, `{}` has {size}",
+                self.offset,
+                self.offset.saturating_add(length),
+                self.location
+            ));
         }
+        if need.is_some_and(|n| n != length) {
+            return Err(format!(
+                "its type and shape need {} bytes, its length says {length}",
+                need.unwrap_or_default()
+            ));
+        }
+        Ok(length)
+    }
+
+    pub(crate) fn map(&self, tensor: &str, need: usize) -> Result<Bytes> {
+        let (file, _) = self.open(tensor, Some(need))?;
         if need == 0 {
             return Ok(Bytes::new());
         }
@@ -137,6 +129,24 @@ impl External {
             .map_err(|e| Error::io(self.location.as_str(), e))?;
         Ok(Bytes::from_owner(map))
     }
+}
+
+/// `location` in `folder`, checked: not outside, and not through a symbolic link unless allowed.
+pub(crate) fn inside(folder: &Path, location: &Path, allow_symlinks: bool) -> Result<PathBuf, String> {
+    check_location(location)?;
+    if !allow_symlinks {
+        let mut at = folder.to_path_buf();
+        for part in location.components() {
+            at.push(part);
+            if std::fs::symlink_metadata(&at).is_ok_and(|m| m.file_type().is_symlink()) {
+                return Err(format!(
+                    "`{}` is reached through a symbolic link; pass --allow-symlinks if that is meant",
+                    location.display().to_string().escape_debug()
+                ));
+            }
+        }
+    }
+    Ok(folder.join(location))
 }
 
 /// Refuses a location that is absolute, empty, or steps out of its folder.

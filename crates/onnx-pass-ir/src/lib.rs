@@ -30,7 +30,7 @@ pub use edit::{NewNode, Place};
 pub use error::{Error, Result};
 pub use external::{External, ExternalRoot};
 pub use ids::{FunctionId, GraphId, NodeId, ValueId};
-pub use io::{ReadOptions, WriteOptions};
+pub use io::{ReadOptions, Weights, WriteOptions, Written, install_sigbus_handler};
 pub use model::{
     Binding, Def, Function, Graph, GraphOutput, GraphOwner, Header, Metadata, Model, Node, Nodes,
     OpsetImport, QuantAnnotation, TrainingInfo, Use, Value, ValueInfo, canonical_domain,
@@ -38,7 +38,7 @@ pub use model::{
 pub use proto::encode::Encoding;
 pub use proto::typed::TypedData;
 pub use source::Source;
-pub use tensor::{Dims, SparseTensor, Tensor, TensorData};
+pub use tensor::{DataFile, Dims, SparseTensor, Store, Tensor, TensorData};
 pub use types::{Dim, Shape, TensorType, Type, TypeKind};
 pub use view::View;
 

@@ -61,6 +61,18 @@ impl Source {
         self.file.as_ref().map(|f| f.path.as_path())
     }
 
+    /// The mapped file.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref().map(|f| &f.file)
+    }
+
+    /// Where in the mapped file a slice of it is.
+    pub(crate) fn place_of(&self, part: &[u8]) -> Option<(&File, u64)> {
+        let file = self.file()?;
+        let at = part.as_ptr().addr().checked_sub(self.bytes.as_ptr().addr())?;
+        (at + part.len() <= self.bytes.len()).then_some((file, at as u64))
+    }
+
     /// The size in bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -31,6 +31,27 @@ pub enum TensorData {
     None,
 }
 
+/// Where a tensor's contents go when the model is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Store {
+    /// Where they are: external contents in their file, all others in the model.
+    #[default]
+    Keep,
+    /// Into the model.
+    Inline,
+    /// Into a data file beside the model; when the model is written as bytes, where they are.
+    External(Arc<DataFile>),
+}
+
+/// A data file that is made when the model is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFile {
+    /// Its name, relative to the model's folder; `{model}` in it stands for the model's file name.
+    pub name: EcoString,
+    /// Contents of at least this many bytes start at a multiple of it.
+    pub alignment: u64,
+}
+
 /// A dense tensor (`TensorProto`), without the name that an initializer has from its value.
 #[derive(Clone, Debug)]
 pub struct Tensor {
@@ -46,6 +67,8 @@ pub struct Tensor {
     pub doc: Option<EcoString>,
     /// `metadata_props`.
     pub metadata: Metadata,
+    /// Where the contents go when the model is written.
+    pub store: Store,
     /// Fields that this crate does not know (and `segment`), as they stood.
     pub(crate) rest: Bytes,
     /// The whole field in its source, header included; empty when made by us. Valid while the name is.
@@ -80,6 +103,7 @@ impl Tensor {
             name: None,
             doc: None,
             metadata: Metadata::default(),
+            store: Store::Keep,
             rest: Bytes::new(),
             src: Bytes::new(),
         }
@@ -251,6 +275,11 @@ impl Tensor {
         Tensor { dims: Dims::from_slice(dims), src: Bytes::new(), ..self.clone() }
     }
 
+    /// This tensor, to be stored elsewhere; the contents are shared.
+    pub fn stored(&self, store: Store) -> Tensor {
+        Tensor { store, ..self.clone() }
+    }
+
     /// Shares the tensor.
     pub fn shared(self) -> Arc<Tensor> {
         Arc::new(self)
@@ -308,4 +337,11 @@ pub struct SparseTensor {
     pub dims: Dims,
     pub(crate) rest: Bytes,
     pub(crate) src: Bytes,
+}
+
+impl SparseTensor {
+    /// Its values and its indices.
+    pub fn tensors(&self) -> impl Iterator<Item = &Arc<Tensor>> {
+        std::iter::once(&self.values).chain(&self.indices)
+    }
 }

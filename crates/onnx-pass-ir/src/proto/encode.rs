@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::encode_parts::{opset, pair, sparse_tensor, tensor, value_info};
+use super::plan::Plan;
 use super::rope::Rope;
 use super::schema;
 use crate::model::*;
@@ -19,16 +20,25 @@ pub enum Encoding {
     Anew,
 }
 
+/// How messages are written.
+#[derive(Clone, Copy)]
+pub(crate) struct How<'p> {
+    /// Spans of what did not change are copied.
+    pub verbatim: bool,
+    /// Tensors whose contents go to another place than they came from.
+    pub plan: &'p Plan,
+}
+
 /// Writes the model as pieces.
-pub(crate) fn model(m: &Model, encoding: Encoding) -> Result<Rope, Error> {
+pub(crate) fn model(m: &Model, encoding: Encoding, plan: &Plan) -> Result<Rope, Error> {
     let base = m.source.as_ref().map(|s| s.bytes().clone()).unwrap_or_default();
     let mut rope = Rope::new(base.clone());
-    if m.revision == 0 && encoding == Encoding::Verbatim && !base.is_empty() {
+    if m.revision == 0 && encoding == Encoding::Verbatim && plan.is_empty() && !base.is_empty() {
         rope.splice(&base);
         rope.finish();
         return Ok(rope);
     }
-    let mut e = Encoder { m, rope, verbatim: encoding == Encoding::Verbatim };
+    let mut e = Encoder { m, rope, how: How { verbatim: encoding == Encoding::Verbatim, plan } };
     e.model()?;
     e.rope.finish();
     Ok(e.rope)
@@ -37,7 +47,7 @@ pub(crate) fn model(m: &Model, encoding: Encoding) -> Result<Rope, Error> {
 struct Encoder<'m> {
     m: &'m Model,
     rope: Rope,
-    verbatim: bool,
+    how: How<'m>,
 }
 
 impl<'m> Encoder<'m> {
@@ -72,8 +82,8 @@ impl<'m> Encoder<'m> {
             self.training(t)?;
             self.rope.end(mark);
         }
-        for (_, f) in m.functions() {
-            if self.verbatim && !f.src.is_empty() {
+        for (id, f) in m.functions() {
+            if self.how.verbatim && !f.src.is_empty() && !self.how.plan.touches_function(id) {
                 self.rope.field(25, &f.src);
             } else {
                 let mark = self.rope.begin(25);
@@ -99,19 +109,19 @@ impl<'m> Encoder<'m> {
         self.rope.opt_str(2, g.name.as_deref());
         for &v in &g.initializers {
             if let Some(t) = &self.m.value(v).init {
-                tensor(&mut self.rope, 5, t, Some(self.m.name(v)), self.verbatim);
+                tensor(&mut self.rope, 5, t, Some(self.m.name(v)), self.how);
             }
         }
         self.rope.opt_str(10, g.doc.as_deref());
         for &v in &g.inputs {
             let name = self.m.name(v);
             match &self.m.value(v).info {
-                Some(info) => value_info(&mut self.rope, 11, name, info, self.verbatim),
-                None => value_info(&mut self.rope, 11, name, &ValueInfo::default(), false),
+                Some(info) => value_info(&mut self.rope, 11, name, info, self.how),
+                None => value_info(&mut self.rope, 11, name, &ValueInfo::default(), self.how),
             }
         }
         for o in &g.outputs {
-            value_info(&mut self.rope, 12, self.m.name(o.value), &o.info, self.verbatim);
+            value_info(&mut self.rope, 12, self.m.name(o.value), &o.info, self.how);
         }
         self.value_infos(g, 13);
         for a in &g.annotations {
@@ -120,7 +130,7 @@ impl<'m> Encoder<'m> {
             }
         }
         for (v, t) in &g.sparse_initializers {
-            sparse_tensor(&mut self.rope, 15, t, Some(self.m.name(*v)), self.verbatim);
+            sparse_tensor(&mut self.rope, 15, t, Some(self.m.name(*v)), self.how);
         }
         for p in &g.metadata {
             pair(&mut self.rope, 16, p);
@@ -133,18 +143,18 @@ impl<'m> Encoder<'m> {
         for &v in &g.value_info {
             let value = self.m.value(v);
             if let Some(info) = value.info.as_ref().filter(|_| value.def != Def::Removed) {
-                value_info(&mut self.rope, number, self.m.name(v), info, self.verbatim);
+                value_info(&mut self.rope, number, self.m.name(v), info, self.how);
             }
         }
         for (name, info) in &g.stale_info {
-            value_info(&mut self.rope, number, name, info, self.verbatim);
+            value_info(&mut self.rope, number, name, info, self.how);
         }
     }
 
     fn nodes(&mut self, graph: GraphId, number: u32, nesting: usize) -> Result<(), Error> {
         let m = self.m;
-        for (_, n) in m.nodes(graph) {
-            if self.verbatim && !n.src.is_empty() {
+        for (id, n) in m.nodes(graph) {
+            if self.how.verbatim && !n.src.is_empty() && !self.how.plan.touches_node(id) {
                 self.rope.field(number, &n.src);
             } else {
                 let mark = self.rope.begin(number);
@@ -182,7 +192,8 @@ impl<'m> Encoder<'m> {
 
     fn attribute(&mut self, number: u32, a: &Attribute, nesting: usize) -> Result<(), Error> {
         let graphs = a.value.graphs();
-        if self.verbatim && graphs.is_empty() && !a.src.is_empty() {
+        let placed = a.value.tensors().any(|t| self.how.plan.of(t).is_some());
+        if self.how.verbatim && graphs.is_empty() && !placed && !a.src.is_empty() {
             self.rope.field(number, &a.src);
             return Ok(());
         }
@@ -192,13 +203,11 @@ impl<'m> Encoder<'m> {
             AttrValue::Float(v) => self.rope.float(2, *v),
             AttrValue::Int(v) => self.rope.int(3, *v),
             AttrValue::String(v) => self.rope.shared(4, v),
-            AttrValue::Tensor(t) => tensor(&mut self.rope, 5, t, None, self.verbatim),
+            AttrValue::Tensor(t) => tensor(&mut self.rope, 5, t, None, self.how),
             AttrValue::Floats(v) => v.iter().for_each(|x| self.rope.float(7, *x)),
             AttrValue::Ints(v) => v.iter().for_each(|x| self.rope.int(8, *x)),
             AttrValue::Strings(v) => v.iter().for_each(|x| self.rope.shared(9, x)),
-            AttrValue::Tensors(v) => {
-                v.iter().for_each(|t| tensor(&mut self.rope, 10, t, None, self.verbatim))
-            }
+            AttrValue::Tensors(v) => v.iter().for_each(|t| tensor(&mut self.rope, 10, t, None, self.how)),
             AttrValue::Graph(_) | AttrValue::Graphs(_) => {
                 let number = if matches!(a.value, AttrValue::Graph(_)) { 6 } else { 11 };
                 for g in graphs {
@@ -217,9 +226,9 @@ impl<'m> Encoder<'m> {
         }
         match &a.value {
             AttrValue::Ref { name, .. } => self.rope.str(21, name),
-            AttrValue::SparseTensor(t) => sparse_tensor(&mut self.rope, 22, t, None, self.verbatim),
+            AttrValue::SparseTensor(t) => sparse_tensor(&mut self.rope, 22, t, None, self.how),
             AttrValue::SparseTensors(v) => {
-                v.iter().for_each(|t| sparse_tensor(&mut self.rope, 23, t, None, self.verbatim));
+                v.iter().for_each(|t| sparse_tensor(&mut self.rope, 23, t, None, self.how));
             }
             _ => {}
         }
@@ -295,7 +304,7 @@ impl<'m> Encoder<'m> {
             if let Some(info) = &self.m.value(v).info
                 && !g.value_info.contains(&v)
             {
-                value_info(&mut self.rope, 12, self.m.name(v), info, self.verbatim);
+                value_info(&mut self.rope, 12, self.m.name(v), info, self.how);
             }
         }
         self.value_infos(g, 12);
@@ -310,12 +319,16 @@ impl<'m> Encoder<'m> {
 
 /// A model as one byte string.
 pub(crate) fn to_bytes(m: &Model, encoding: Encoding) -> Result<Bytes, Error> {
-    let rope = model(m, encoding)?;
-    if rope.len() > i32::MAX as u64 {
+    let plan = Plan::embedding(m)?;
+    let rope = model(m, encoding, &plan)?;
+    if rope.len() > MAX_MESSAGE {
         return Err(Error::Unwritable(format!(
-            "{} bytes in one message; protobuf readers stop at 2 GiB: write it with external data",
+            "{} bytes in one message; protobuf readers stop at 2 GiB: write it to a file, with external data",
             rope.len()
         )));
     }
-    Ok(rope.concat().into())
+    Ok(rope.concat().map_err(|e| Error::io("<external data>", e))?.into())
 }
+
+/// Protobuf readers take no message beyond this.
+pub(crate) const MAX_MESSAGE: u64 = i32::MAX as u64;

@@ -1,9 +1,13 @@
 //! Encoding of the leaf messages.
 
+use bytes::Bytes;
 use ecow::EcoString;
 
+use super::encode::How;
+use super::plan::Placed;
 use super::rope::Rope;
 use super::schema;
+use super::wire::Fields;
 use crate::model::{OpsetImport, ValueInfo};
 use crate::tensor::{SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, TensorType, Type, TypeKind};
@@ -21,9 +25,10 @@ pub(crate) fn opset(rope: &mut Rope, number: u32, o: &OpsetImport) {
 }
 
 /// A tensor; `name` is the initializer's, `None` keeps the tensor's own.
-pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str>, verbatim: bool) {
+pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str>, how: How<'_>) {
     let renamed = name.is_some_and(|n| t.name.as_deref().unwrap_or("") != n);
-    if verbatim && !renamed && !t.src.is_empty() {
+    let placed = how.plan.of(t);
+    if how.verbatim && placed.is_none() && !renamed && !t.src.is_empty() {
         rope.field(number, &t.src);
         return;
     }
@@ -33,35 +38,63 @@ pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str
     }
     rope.int(2, i64::from(t.dtype.0));
     // `segment`, field 3, is among the rest.
-    let typed = |rope: &mut Rope, range: std::ops::RangeInclusive<u8>| {
-        if let TensorData::Typed(data) = &t.data {
-            for f in &data.fields {
-                if f.first().is_some_and(|b| range.contains(&(b >> 3))) {
-                    rope.splice(f);
-                }
-            }
+    if placed.is_none() {
+        typed(rope, t, 4..=5);
+        if let TensorData::Strings(v) = &t.data {
+            v.iter().for_each(|s| rope.shared(6, s));
         }
-    };
-    typed(rope, 4..=5);
-    if let TensorData::Strings(v) = &t.data {
-        v.iter().for_each(|s| rope.shared(6, s));
+        typed(rope, t, 7..=7);
     }
-    typed(rope, 7..=7);
     rope.opt_str(8, name.or(t.name.as_deref()));
-    if let TensorData::Raw(raw) = &t.data {
-        rope.shared(9, raw);
+    match (placed, &t.data) {
+        (Some(Placed::Inside { file, range }), _) => rope.file(9, file, range.clone()),
+        (None, TensorData::Raw(raw)) => rope.shared(9, raw),
+        _ => {}
     }
-    typed(rope, 10..=11);
+    if placed.is_none() {
+        typed(rope, t, 10..=11);
+    }
     rope.opt_str(12, t.doc.as_deref());
-    if let TensorData::External(e) = &t.data {
-        e.entries.iter().for_each(|p| pair(rope, 13, p));
-        rope.int(14, 1);
+    match (placed, &t.data) {
+        (Some(Placed::At(entries)), _) => external(rope, entries),
+        (None, TensorData::External(e)) => external(rope, &e.entries),
+        _ => {}
     }
     for p in &t.metadata {
         pair(rope, 16, p);
     }
-    rope.splice(&t.rest);
+    match placed {
+        Some(_) => rope.splice(&without_location(&t.rest)),
+        None => rope.splice(&t.rest),
+    }
     rope.end(mark);
+}
+
+fn external(rope: &mut Rope, entries: &[(EcoString, EcoString)]) {
+    entries.iter().for_each(|p| pair(rope, 13, p));
+    rope.int(14, 1);
+}
+
+/// The typed data fields of a tensor whose numbers lie in `range`.
+fn typed(rope: &mut Rope, t: &Tensor, range: std::ops::RangeInclusive<u8>) {
+    if let TensorData::Typed(data) = &t.data {
+        for f in &data.fields {
+            if f.first().is_some_and(|b| range.contains(&(b >> 3))) {
+                rope.splice(f);
+            }
+        }
+    }
+}
+
+/// The unknown fields without an explicit `data_location`, which no longer holds.
+fn without_location(rest: &Bytes) -> Bytes {
+    let (mut out, mut fields) = (Vec::new(), Fields::new(rest));
+    while let Ok(Some(f)) = fields.next() {
+        if f.number != 14 {
+            out.extend_from_slice(f.whole);
+        }
+    }
+    out.into()
 }
 
 pub(crate) fn sparse_tensor(
@@ -69,17 +102,18 @@ pub(crate) fn sparse_tensor(
     number: u32,
     t: &SparseTensor,
     name: Option<&str>,
-    verbatim: bool,
+    how: How<'_>,
 ) {
     let renamed = name.is_some_and(|n| t.values.name.as_deref().unwrap_or("") != n);
-    if verbatim && !renamed && !t.src.is_empty() {
+    let placed = how.plan.of(&t.values).or(t.indices.as_deref().and_then(|i| how.plan.of(i)));
+    if how.verbatim && placed.is_none() && !renamed && !t.src.is_empty() {
         rope.field(number, &t.src);
         return;
     }
     let mark = rope.begin(number);
-    tensor(rope, 1, &t.values, name, verbatim);
+    tensor(rope, 1, &t.values, name, how);
     if let Some(i) = &t.indices {
-        tensor(rope, 2, i, None, verbatim);
+        tensor(rope, 2, i, None, how);
     }
     for d in &t.dims {
         rope.int(3, *d);
@@ -88,8 +122,8 @@ pub(crate) fn sparse_tensor(
     rope.end(mark);
 }
 
-pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueInfo, verbatim: bool) {
-    if verbatim && !info.src.is_empty() && info.src_name == name {
+pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueInfo, how: How<'_>) {
+    if how.verbatim && !info.src.is_empty() && info.src_name == name {
         rope.field(number, &info.src);
         return;
     }

@@ -9,6 +9,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 mod encode_parts;
 mod parts;
+pub(crate) mod plan;
 pub(crate) mod rope;
 pub(crate) mod schema;
 pub(crate) mod typed;

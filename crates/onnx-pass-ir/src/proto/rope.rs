@@ -1,6 +1,8 @@
 //! The written form of a model: pieces of the source that did not change, and bytes that we made.
 
+use std::fs::File;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -19,6 +21,8 @@ pub(crate) enum Piece {
     Source(Range<usize>),
     /// Bytes from elsewhere.
     Shared(Bytes),
+    /// A range of another file.
+    File(Arc<File>, Range<u64>),
 }
 
 /// A sequence of pieces. Messages are written front to back; their headers are put in at their end.
@@ -178,6 +182,17 @@ impl Rope {
         self.splice(payload);
     }
 
+    /// A range of another file as the payload.
+    pub fn file(&mut self, number: u32, file: &Arc<File>, range: Range<u64>) {
+        let len = range.end - range.start;
+        let buf = self.buf();
+        encode_key(number, WireType::LengthDelimited, buf);
+        encode_varint(len, buf);
+        self.close_tail();
+        self.closed += len;
+        self.pieces.push(Piece::File(file.clone(), range));
+    }
+
     pub fn str(&mut self, number: u32, s: &str) {
         self.bytes(number, s.as_bytes());
     }
@@ -212,21 +227,29 @@ impl Rope {
         self.close_tail();
     }
 
-    /// The bytes of a piece.
+    /// The bytes of a piece that is in memory.
     pub fn piece<'a>(&'a self, piece: &'a Piece) -> &'a [u8] {
         match piece {
             Piece::Scratch(r) => &self.scratch[r.clone()],
             Piece::Source(r) => &self.base[r.clone()],
             Piece::Shared(b) => b,
+            Piece::File(..) => &[],
         }
     }
 
     /// Everything as one vector.
-    pub fn concat(&self) -> Vec<u8> {
+    pub fn concat(&self) -> std::io::Result<Vec<u8>> {
         let mut out = Vec::with_capacity(self.len() as usize);
         for p in &self.pieces {
-            out.extend_from_slice(self.piece(p));
+            match p {
+                Piece::File(file, range) => {
+                    let start = out.len();
+                    out.resize(start + (range.end - range.start) as usize, 0);
+                    std::os::unix::fs::FileExt::read_exact_at(&**file, &mut out[start..], range.start)?;
+                }
+                _ => out.extend_from_slice(self.piece(p)),
+            }
         }
-        out
+        Ok(out)
     }
 }

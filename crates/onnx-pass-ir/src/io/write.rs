@@ -1,0 +1,217 @@
+//! Writing a model to a path.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::out::Out;
+use super::stage::Staged;
+use super::weights::Job;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::proto::encode::{self, Encoding, MAX_MESSAGE};
+use crate::proto::plan::tensors;
+use crate::proto::rope::{Piece, Rope};
+use crate::proto::wire::{Fields, Payload};
+use crate::source::Source;
+use crate::tensor::TensorData;
+
+/// Pieces of the source from this size on are read from the file, not from the map.
+const READ_FROM: usize = 16 * 1024;
+
+/// What is done with weights in files beside the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// Refer to the same file when the output is in the same folder; else share its blocks where the file
+    /// system can, else copy it.
+    #[default]
+    Auto,
+    /// Refer to the same file, which must lie in the output's folder or below it.
+    Reference,
+    /// Share the file's blocks (copy on write).
+    Reflink,
+    /// Give the file a second name. Current `onnx` refuses such files, the original as well.
+    Link,
+    /// Copy the file.
+    Copy,
+    /// Take the contents into the model.
+    Embed,
+}
+
+/// How a model is written.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// Whether the file that the model was read from may be replaced.
+    pub in_place: bool,
+    /// What is done with weights in files beside the model.
+    pub weights: Weights,
+    /// Whether weights may be reached, and folders for them, through symbolic links.
+    pub allow_symlinks: bool,
+    /// How much of the source is copied.
+    pub encoding: Encoding,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes, those of data files included; shared blocks and links count nothing.
+    pub bytes: u64,
+    /// The files that were made, the model last.
+    pub files: Vec<PathBuf>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// Where a model goes.
+pub(super) struct Target {
+    pub path: PathBuf,
+    /// The folder, without symbolic links.
+    pub folder: PathBuf,
+    /// The model's file name.
+    pub name: String,
+    /// Something is replaced that a power cut must not lose, so everything is on the disk before it goes.
+    pub durable: bool,
+}
+
+impl Model {
+    /// Writes the model, and the data files that it needs, so that what is at `path` is the old model or the
+    /// new one, whole: data files are complete before the model takes its name, none that exists is changed,
+    /// and none is deleted.
+    ///
+    /// # Errors
+    /// When `path` is the file that the model was read from and `in_place` is not set, when it is one of its
+    /// weight files, or when reading or writing fails; nothing is changed then.
+    pub fn write(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<Written> {
+        let target = self.target(path.as_ref(), options)?;
+        let mut job = Job::new(self, &target, options);
+        match self.write_all(&target, options, &mut job) {
+            Ok(size) => {
+                let mut files = job.placed;
+                files.push(target.path.clone());
+                Ok(Written { bytes: job.bytes + size, files, notes: job.notes })
+            }
+            Err(e) => {
+                job.undo();
+                Err(e)
+            }
+        }
+    }
+
+    fn write_all(&self, target: &Target, options: &WriteOptions, job: &mut Job<'_>) -> Result<u64> {
+        job.run()?;
+        let mut rope = encode::model(self, options.encoding, &job.plan)?;
+        if rope.len() > MAX_MESSAGE {
+            job.spill(rope.len())?;
+            rope = encode::model(self, options.encoding, &job.plan)?;
+        }
+        if rope.len() > MAX_MESSAGE {
+            return Err(Error::Unwritable(format!(
+                "{} bytes inline; ONNX readers stop at 2 GiB: write more of the weights as external data",
+                rope.len()
+            )));
+        }
+        let failed = |e| Error::io(&target.path, e);
+        let staged = Staged::new(&target.folder).map_err(failed)?;
+        let mut out = Out::new(&staged.file);
+        for p in &rope.pieces {
+            self.piece(&rope, p, &mut out).map_err(failed)?;
+        }
+        out.flush().map_err(failed)?;
+        if let Some(s) = self.source() {
+            s.check_unchanged()?;
+        }
+        if let Ok(old) = fs::metadata(&target.path) {
+            // Best effort: the old file may be somebody else's.
+            let _ = staged.file.set_permissions(old.permissions());
+        }
+        if target.durable {
+            staged.file.sync_all().map_err(failed)?;
+        }
+        staged.replace(&target.path).map_err(failed)?;
+        if target.durable
+            && let Ok(folder) = fs::File::open(&target.folder)
+        {
+            // Not every file system can flush a folder.
+            let _ = folder.sync_all();
+        }
+        Ok(rope.len())
+    }
+
+    fn piece(&self, rope: &Rope, piece: &Piece, out: &mut Out<'_>) -> std::io::Result<()> {
+        match piece {
+            Piece::File(file, range) => out.range(file, range.start, range.end - range.start),
+            Piece::Source(range) if range.len() >= READ_FROM => match self.source().and_then(Source::file) {
+                Some(file) => out.range(file, range.start as u64, range.len() as u64),
+                None => out.bytes(rope.piece(piece)),
+            },
+            _ => out.bytes(rope.piece(piece)),
+        }
+    }
+
+    fn target(&self, path: &Path, options: &WriteOptions) -> Result<Target> {
+        let refuse = |reason: &str| Error::Unwritable(format!("{}: {reason}", path.display()));
+        let name = path.file_name().ok_or_else(|| refuse("not the name of a file"))?;
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = fs::canonicalize(parent).map_err(|e| Error::io(parent, e))?;
+        let target = Target {
+            path: path.to_path_buf(),
+            folder,
+            name: name.to_string_lossy().into_owned(),
+            durable: path.exists(),
+        };
+        if let Some(source) = self.source() {
+            source.check_unchanged()?;
+            if let Some(from) = source.path()
+                && !options.in_place
+                && same_file(from, path)
+            {
+                return Err(refuse("is the input; name another output, or pass --in-place to replace it"));
+            }
+        }
+        let Ok(there) = fs::metadata(path) else { return Ok(target) };
+        if !there.is_file() {
+            return Err(refuse("exists and is not a regular file"));
+        }
+        if self.reads_weights_from(path) {
+            return Err(refuse("holds weights of the input; name another output"));
+        }
+        if there.len() > 0 && !is_model(path) {
+            return Err(refuse("exists and is no ONNX model; remove it first if it is to be replaced"));
+        }
+        Ok(target)
+    }
+
+    fn reads_weights_from(&self, path: &Path) -> bool {
+        let Ok(path) = fs::canonicalize(path) else { return false };
+        let mut seen = "";
+        tensors(self).into_iter().any(|(t, _)| match &t.data {
+            TensorData::External(e) if e.location != seen => {
+                seen = &e.location;
+                let file = e.root.folder.as_ref().map(|f| f.join(e.location.as_str()));
+                file.and_then(|f| fs::canonicalize(f).ok()).is_some_and(|f| f == path)
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Whether two paths lead to one file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (fs::canonicalize(a), fs::canonicalize(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// Whether a file has the outer form of a model: fields to its end, a graph among them. Weights have not.
+fn is_model(path: &Path) -> bool {
+    let Ok(source) = Source::map(path) else { return false };
+    let mut fields = Fields::new(source.bytes());
+    let mut graph = false;
+    loop {
+        match fields.next() {
+            Ok(Some(f)) => graph |= f.number == 7 && matches!(f.payload, Payload::Len(_)),
+            Ok(None) => return graph,
+            Err(_) => return false,
+        }
+    }
+}
