@@ -283,7 +283,8 @@ fn declared_elsewhere(m: &Model, a: &Analysis, input: ValueId, length: &Expr) ->
 pub fn calls_on_the_way(m: &Model) -> Vec<NodeId> {
     let mut calls = Vec::new();
     let mut seen: FxHashSet<ValueId> = FxHashSet::default();
-    let mut work: Vec<ValueId> = m.graph(m.main()).inputs().to_vec();
+    let float = |v: &ValueId| m.declared_type(*v).and_then(|t| t.elem()).is_some_and(|t| t.is_float());
+    let mut work: Vec<ValueId> = m.graph(m.main()).inputs().iter().copied().filter(float).collect();
     while let Some(v) = work.pop() {
         if !seen.insert(v) {
             continue;
@@ -306,6 +307,9 @@ pub fn calls_on_the_way(m: &Model) -> Vec<NodeId> {
                     | "Split"
                     | "Slice"
                     | "Concat"
+                    | "ScatterND"
+                    | "ScatterElements"
+                    | "TensorScatter"
             );
             if moves && (slot == 0 || n.is("Concat")) && n.domain().is_empty() {
                 work.extend(n.outputs().iter().flatten());
@@ -317,9 +321,58 @@ pub fn calls_on_the_way(m: &Model) -> Vec<NodeId> {
     calls
 }
 
-/// The boolean input that chooses between a branch with the caches and one without, and its value for the
-/// latter.
-pub fn selector(m: &Model, caches: &FxHashSet<ValueId>) -> Option<(ValueId, bool)> {
+/// The input that chooses between a branch with the caches and one without.
+#[derive(Clone, Copy, Debug)]
+pub struct Selector {
+    /// The input.
+    pub input: ValueId,
+    /// Its value for the branch without a past.
+    pub value: bool,
+    /// The `If`.
+    pub node: NodeId,
+    /// The branch with a past.
+    pub past_branch: GraphId,
+}
+
+/// Inputs that only the branch with a past reads (a cross-attention cache, which the other branch computes), and
+/// the `If`'s outputs that carry them on: of the same type, and of the same name but for its first part.
+pub fn only_in_branch(m: &Model, a: &Analysis, s: &Selector, known: &[Cache]) -> Vec<Cache> {
+    let inner: FxHashSet<GraphId> = m.graphs_in(s.past_branch).into_iter().collect();
+    let main = m.graph(m.main());
+    let taken: FxHashSet<ValueId> = known.iter().flat_map(|c| c.outputs.iter().copied()).collect();
+    let results: FxHashSet<ValueId> = m.node(s.node).outputs().iter().flatten().copied().collect();
+    let free: Vec<ValueId> =
+        main.outputs().iter().map(|o| o.value()).filter(|o| results.contains(o) && !taken.contains(o)).collect();
+    let mut out = Vec::new();
+    for &input in main.inputs() {
+        let inside = |u: &Use| match *u {
+            Use::Node { node, .. } => inner.contains(&m.node(node).graph()),
+            Use::Output { graph, .. } => inner.contains(&graph),
+        };
+        let value = m.value(input);
+        let is_known = known.iter().any(|c| c.input == input);
+        let float = a.dtype(input).is_some_and(|t| t.is_float());
+        if is_known || !float || value.uses().is_empty() || !value.uses().iter().all(inside) {
+            continue;
+        }
+        let outputs = free.iter().copied().filter(|o| {
+            a.fact(*o).dtype == a.fact(input).dtype
+                && a.fact(*o).rank() == a.fact(input).rank()
+                && tail(m.name(*o)).is_some_and(|t| Some(t) == tail(m.name(input)))
+        });
+        let outputs = outputs.collect();
+        out.push(Cache { input, outputs, form: Form::Branch, updates: Vec::new() });
+    }
+    out
+}
+
+/// A name from its first number on: `0.encoder.key` of `past_key_values.0.encoder.key`.
+fn tail(name: &str) -> Option<&str> {
+    name.find(|c: char| c.is_ascii_digit()).map(|k| &name[k..])
+}
+
+/// The input that chooses between a branch with the caches and one without.
+pub fn selector(m: &Model, caches: &FxHashSet<ValueId>) -> Option<Selector> {
     for (node, n) in m.nodes(m.main()) {
         if !n.is("If") {
             continue;
@@ -338,8 +391,10 @@ pub fn selector(m: &Model, caches: &FxHashSet<ValueId>) -> Option<(ValueId, bool
         if then == other {
             continue;
         }
+        let with_past = if then { "then_branch" } else { "else_branch" };
+        let past_branch = n.attribute(with_past)?.as_graph()?;
         if let Some((input, negated)) = condition_input(m, node) {
-            return Some((input, other != negated));
+            return Some(Selector { input, value: other != negated, node, past_branch });
         }
     }
     None

@@ -47,14 +47,13 @@ impl Elimination {
     pub fn run(mut self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
         self.symbols = cache_symbols(m, &self.caches);
         self.declared_presents(m, cx);
-        let rows_before = self.caches.clone();
         self.bind_selector(m, cx)?;
+        let rows_before = self.caches.clone();
         self.plan_buffers(m, cx)?;
         self.drop_presents(m);
         self.leave_out_operands(m)?;
         self.replace_writers(m)?;
         self.set_lengths(m, cx);
-        fold::simplify(m, cx)?;
         readers::rewrite(m, cx, &self.writers, &self.inputs())?;
         fold::simplify(m, cx)?;
         self.replace_inputs(m, cx)?;
@@ -109,7 +108,11 @@ impl Elimination {
     /// Chooses the branch without a past.
     fn bind_selector(&mut self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
         let inputs: FxHashSet<ValueId> = self.inputs().into_iter().collect();
-        let Some((selector, value)) = discover::selector(m, &inputs) else { return Ok(()) };
+        let Some(chosen) = discover::selector(m, &inputs) else { return Ok(()) };
+        let more = discover::only_in_branch(m, cx.analysis(m), &chosen, &self.caches);
+        self.caches.extend(more);
+        self.symbols.extend(cache_symbols(m, &self.caches));
+        let (selector, value) = (chosen.input, chosen.value);
         let name = m.name(selector).to_string();
         let fact = cx.analysis(m).fact(selector).clone();
         let dims = fact.const_shape().ok_or_else(|| {
@@ -409,6 +412,10 @@ impl Elimination {
             })
             .collect();
         for s in shapes {
+            self.read_parts(m, dims, s)?;
+            if !m.is_live_node(s) {
+                continue;
+            }
             let n = m.node(s);
             let rank = shape.len() as i64;
             let clamp = |x: i64| (if x < 0 { x + rank } else { x }).clamp(0, rank) as usize;
@@ -436,6 +443,36 @@ impl Elimination {
             if let Some(o) = m.node(node).output(0) {
                 m.set_output(graph, index as usize, o);
             }
+        }
+        Ok(())
+    }
+
+    /// What is taken out of a cache's shape, piece by piece, is read from where it can be: a piece may be told by
+    /// an input that stays where the whole is not.
+    fn read_parts(&self, m: &mut Model, dims: &mut lengths::Dims<'_>, shape: NodeId) -> Result<(), PassError> {
+        let Some(out) = m.node(shape).output(0) else { return Ok(()) };
+        for u in m.value(out).uses().to_vec() {
+            let Use::Node { node, .. } = u else { continue };
+            let Some(part) = m.node(node).output(0).filter(|_| m.node(node).outputs().len() == 1) else { continue };
+            let fact = dims.analysis.fact(part);
+            let known: Option<Vec<Expr>> = fact.items.as_ref().and_then(|i| i.iter().cloned().collect());
+            let (Some(items), Some(rank), Some(onnx_pass_ir::DataType::INT64)) = (known, fact.rank(), fact.dtype) else {
+                continue;
+            };
+            let told = match (rank, items.as_slice()) {
+                (0, [one]) => dims.scalar(m, one),
+                (1, items) => dims.vector(m, items),
+                _ => None,
+            };
+            if let Some(told) = told {
+                m.replace_value(part, told)?;
+                if m.node(node).outputs().iter().flatten().all(|v| m.is_unused(*v)) {
+                    m.remove_node(node)?;
+                }
+            }
+        }
+        if m.is_unused(out) {
+            m.remove_node(shape)?;
         }
         Ok(())
     }

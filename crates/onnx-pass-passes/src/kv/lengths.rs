@@ -66,6 +66,17 @@ impl<'a> Dims<'a> {
         self.add(m, node)
     }
 
+    /// A tensor of rank 0.
+    pub fn scalar(&mut self, m: &mut Model, dim: &Expr) -> Option<ValueId> {
+        let main = m.main();
+        if let Some(n) = dim.as_const() {
+            return Some(m.add_initializer(main, "dim", Tensor::int64(&[], &[n]).shared()));
+        }
+        let vector = self.one(m, dim)?;
+        let index = m.add_initializer(main, "first", Tensor::int64(&[], &[0]).shared());
+        self.add(m, NewNode::new("Gather", &[vector, index], "dim").attr(Attribute::int("axis", 0)))
+    }
+
     fn add(&mut self, m: &mut Model, node: NewNode) -> Option<ValueId> {
         let place = self.last.map_or(Place::Start(m.main()), Place::After);
         let id = m.add_node(place, node);

@@ -8,7 +8,6 @@ use super::fixed::{self, Invalid, Reader, Writer};
 use super::index::{Indexer, Leaf, as_coordinate, coordinate};
 use super::lengths;
 use crate::analysis::Analysis;
-use crate::fold;
 use crate::pass::{PassContext, PassError};
 
 /// Rewrites every gather of the written rows: whole rows in order become the rows themselves, a part of them a
@@ -48,7 +47,6 @@ pub fn rewrite(
             Some((symbol, chunk)) => {
                 cx.note("", format!("`{symbol}` is `{chunk}`: one prefill is the whole context"));
                 lengths::substitute(m, &|s| (s == symbol).then(|| chunk.clone()));
-                fold::simplify(m, cx)?;
             }
             None => {
                 for (r, _) in plans {
