@@ -17,3 +17,9 @@ pub fn summary(doc: &str) -> String {
     let first: Vec<&str> = doc.lines().take_while(|l| !l.trim().is_empty()).collect();
     first.join(" ").trim_start_matches("# ").to_string()
 }
+
+/// The first line of the documentation in a source file, which is a sentence of its own.
+pub fn first_line(source: &'static str) -> &'static str {
+    let first = source.lines().next().unwrap_or_default();
+    first.strip_prefix("//!").unwrap_or_default().trim()
+}

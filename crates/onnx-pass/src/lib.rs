@@ -1,6 +1,23 @@
-//! Rewrite exported ONNX files.
+//! Rewrites exported ONNX models: a pipeline and a model in, a model, files for compilers and a report out.
+//!
+//! [`run`] is the whole of it: no file is touched and nothing is printed. [`pipeline`] reads the pipelines,
+//! [`shipped`] holds those that come with the crate, [`report`] says what was done. With the feature `cli` (on
+//! unless turned off) there is the `onnx-pass` command as well, as the module [`cli`].
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod pipeline;
+#[cfg(feature = "cli")]
 pub mod progress;
+pub mod report;
+mod run;
+pub mod shipped;
 pub mod terminal;
+pub mod weights;
 pub mod write;
+
+pub use onnx_pass_ir::Model;
+pub use onnx_pass_passes::pass::Artifact;
+pub use pipeline::Pipeline;
+pub use report::Report;
+pub use run::{Run, RunError, RunSettings, Silent, Watch, pass_specs, passes, run, run_watched};

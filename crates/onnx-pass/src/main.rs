@@ -1,2 +1,7 @@
 //! The `onnx-pass` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    onnx_pass::cli::main()
+}

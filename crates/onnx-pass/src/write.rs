@@ -28,30 +28,82 @@ pub struct WriteError {
 /// # Errors
 /// The folder does not exist or cannot be written to, `path` is a folder, or the disk refuses.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    let fail = |action| move |source| WriteError { path: path.to_owned(), action, source };
-    let existing = fs::metadata(path).ok();
-    if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
-        return Err(fail("write")(io::Error::from(io::ErrorKind::IsADirectory)));
-    }
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if existing.as_ref().is_some_and(|existing| !existing.is_file()) || is_device_folder(folder) {
-        let mut file = OpenOptions::new().write(true).open(path).map_err(fail("open"))?;
-        return file.write_all(bytes).and_then(|()| file.flush()).map_err(fail("write"));
+    Staged::new(path, bytes)?.commit()
+}
+
+/// A file that is on the disk as a whole and not at its path yet. It is gone when this is dropped.
+#[derive(Debug)]
+#[must_use = "nothing is at the path before `commit`"]
+pub struct Staged {
+    path: PathBuf,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Beside the path, flushed.
+    File(tempfile::NamedTempFile),
+    /// For what cannot be replaced.
+    Stream(Vec<u8>),
+}
+
+impl Staged {
+    /// Does what may fail: as [`atomic_write`], up to the renaming.
+    ///
+    /// # Errors
+    /// As [`atomic_write`].
+    pub fn new(path: &Path, bytes: &[u8]) -> Result<Self, WriteError> {
+        let fail = |action| move |source| WriteError { path: path.to_owned(), action, source };
+        let existing = fs::metadata(path).ok();
+        if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
+            return Err(fail("write")(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let folder = folder_of(path);
+        if existing.as_ref().is_some_and(|existing| !existing.is_file()) || is_device_folder(folder) {
+            return Ok(Self { path: path.to_owned(), content: Content::Stream(bytes.to_owned()) });
+        }
+        let mut temporary = new_file_in(folder).map_err(fail("make a file beside it"))?;
+        temporary.write_all(bytes).map_err(fail("write"))?;
+        let replaced = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
+        if let Some(replaced) = replaced {
+            temporary
+                .as_file()
+                .set_permissions(replaced.permissions())
+                .map_err(fail("set the permissions"))?;
+        }
+        temporary.as_file().sync_all().map_err(fail("flush"))?;
+        Ok(Self { path: path.to_owned(), content: Content::File(temporary) })
     }
 
-    let mut temporary = new_file_in(folder).map_err(fail("make a file beside it"))?;
-    temporary.write_all(bytes).map_err(fail("write"))?;
-    let replaced = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
-    if let Some(replaced) = replaced {
-        temporary.as_file().set_permissions(replaced.permissions()).map_err(fail("set the permissions"))?;
+    /// Puts it at its path.
+    ///
+    /// # Errors
+    /// The system refuses the renaming.
+    pub fn commit(self) -> Result<(), WriteError> {
+        let Self { path, content } = self;
+        let at = path.as_path();
+        let fail = |action| move |source| WriteError { path: at.to_owned(), action, source };
+        match content {
+            Content::Stream(bytes) => {
+                let mut file = OpenOptions::new().write(true).open(&path).map_err(fail("open"))?;
+                file.write_all(&bytes).and_then(|()| file.flush()).map_err(fail("write"))
+            }
+            Content::File(temporary) => {
+                temporary
+                    .persist(&path)
+                    .map_err(|error| fail("rename the new file into place")(error.error))?;
+                sync_folder(folder_of(&path));
+                Ok(())
+            }
+        }
     }
-    temporary.as_file().sync_all().map_err(fail("flush"))?;
-    temporary.persist(path).map_err(|error| fail("rename the new file into place")(error.error))?;
-    sync_folder(folder);
-    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// `tempfile` makes files that only their owner reads; an output has the permissions that any new file would.
@@ -123,6 +175,20 @@ mod tests {
             atomic_write(folder.path(), b"x").err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("cannot write"), "{error}");
         assert!(names(folder.path()).is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_staged_is_not_there_before_it_is_committed() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = folder()?;
+        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+        fs::write(&a, b"old")?;
+        let (staged, dropped) = (Staged::new(&a, b"new")?, Staged::new(&b, b"never")?);
+        assert_eq!(fs::read(&a)?, b"old");
+        drop(dropped);
+        staged.commit()?;
+        assert_eq!(fs::read(&a)?, b"new");
+        assert_eq!(names(folder.path()), ["a"]);
         Ok(())
     }
 

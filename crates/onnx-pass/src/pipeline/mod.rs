@@ -122,6 +122,16 @@ impl Pipeline {
         resolve::resolve(self, overrides, passes)
     }
 
+    /// The file that the pipeline came from, as errors name it.
+    pub fn origin(&self) -> &str {
+        &self.source.name
+    }
+
+    /// The pipeline as it is written.
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+
     /// Where a step's pass stands in the text. The text is searched for it: for messages, not for loops.
     pub fn step_position(&self, step: usize) -> Option<Position> {
         let path = ["steps".to_owned(), step.to_string(), "pass".to_owned()];

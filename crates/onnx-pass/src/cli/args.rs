@@ -1,0 +1,161 @@
+//! The command line. What stands here is what `--help` says.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::pipeline::Override;
+
+/// Rewrites exported ONNX models: takes KV caches out, makes dynamic shapes static, and writes what compilers
+/// want beside the model.
+#[derive(Debug, Parser)]
+#[command(
+    name = "onnx-pass",
+    version,
+    max_term_width = 100,
+    after_help = "\
+First steps:
+  onnx-pass run single-shot model.onnx -o out/     rewrite with a pipeline that comes with the program
+  onnx-pass run my.yaml model.onnx --dry-run       see what a pipeline of yours would do
+  onnx-pass passes                                 what there is
+  onnx-pass passes eliminate-kv-cache              what one pass does, and when it refuses
+
+Exit code: 0 all went well, 1 refused or failed (nothing is written), 2 the arguments make no sense."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline over models.
+    Run(Box<RunArgs>),
+    /// List the passes and the pipelines that come with the program, or show the documentation of one pass.
+    Passes(PassesArgs),
+    /// Print the JSON Schema of pipelines, so that editors complete them, or of reports.
+    Schema(SchemaArgs),
+    /// Print a script that completes the arguments in a shell.
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onnx-pass run single-shot model.onnx -o out/
+      out/model.onnx, and beside it the files that the passes make (specializations.json, custom_io.yaml,
+      compile.args)
+  onnx-pass run passes/qwen3-vl-reranker.yaml model.onnx -o out/ --set height=192 --set width=256
+      with other values for the pipeline's variables
+  onnx-pass run clean-up model.onnx --in-place
+      replace the model itself
+  onnx-pass run clean-up 'models/**/*.onnx' -o out/ --if-changed --report json
+      many models, several at a time, those alone that are not up to date; one report for all
+
+Several models keep their folders below the one that they share; of those that lie in one folder, each gets a
+folder of its own, so that the files beside them do not meet.")]
+pub struct RunArgs {
+    /// A pipeline file, or the name of a pipeline that comes with the program.
+    pub pipeline: String,
+    /// The models: files, or patterns such as 'models/**/*.onnx'.
+    #[arg(required = true, value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// Where to write: a file, or a folder (it exists, ends in a slash, or has no ending) in which the model
+    /// keeps its name. What is there is replaced, but never the model that was read.
+    #[arg(short, long, value_name = "PATH", required_unless_present_any = ["in_place", "dry_run"])]
+    pub output: Option<PathBuf>,
+    /// Replace the model that was read.
+    #[arg(long, conflicts_with = "output")]
+    pub in_place: bool,
+    /// Run everything, report everything, write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Give a variable of the pipeline a value; a list is `--set 'lengths=[1, 128]'`.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_override)]
+    pub set: Vec<Override>,
+    /// How to report.
+    #[arg(long, value_enum, default_value_t = ReportAs::Text)]
+    pub report: ReportAs,
+    /// Say how long each step took; the report is then another each time.
+    #[arg(long)]
+    pub timings: bool,
+    /// End the run after the first step of this pass, and write what there is then.
+    #[arg(long, value_name = "PASS")]
+    pub stop_after: Option<String>,
+    /// Check every invariant of the model after each step, not only the cheap ones.
+    #[arg(long)]
+    pub verify_each: bool,
+    /// Read external weights through symbolic links too, as the caches of model hubs have them.
+    #[arg(long)]
+    pub allow_symlinks: bool,
+    /// Skip models whose outputs were made by this version, pipeline, variables and model already.
+    #[arg(long, conflicts_with_all = ["in_place", "dry_run"])]
+    pub if_changed: bool,
+    /// How many models to work on at a time; all processors when left out.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+}
+
+/// How a report is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportAs {
+    /// A table for people.
+    Text,
+    /// JSON; `onnx-pass schema report` describes it.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct PassesArgs {
+    /// The pass to show.
+    pub name: Option<String>,
+    /// Write the documentation of every pass into this folder, as Markdown.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "name")]
+    pub markdown: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  onnx-pass schema > pipeline.schema.json
+  # then, as the first line of a pipeline:
+  # yaml-language-server: $schema=pipeline.schema.json")]
+pub struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum, default_value_t = SchemaOf::Pipeline)]
+    pub of: SchemaOf,
+}
+
+/// What a schema describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// Pipeline files.
+    Pipeline,
+    /// What `run --report json` prints.
+    Report,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  onnx-pass completions bash > ~/.local/share/bash-completion/completions/onnx-pass")]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+fn parse_override(text: &str) -> Result<Override, String> {
+    Override::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

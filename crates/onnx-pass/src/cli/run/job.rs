@@ -1,0 +1,167 @@
+//! One model: read, rewritten, written.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use onnx_pass_ir::{Model, ReadOptions, WriteOptions};
+use onnx_pass_passes::manager::StepReport;
+
+use super::plan::Job;
+use super::sniff;
+use super::stamp::{self, Key};
+use super::{super::one_line, Shared};
+use crate::progress::{Progress, Step};
+use crate::write::Staged;
+use crate::{Artifact, Report, Run, RunSettings, Watch, run_watched, weights};
+
+/// What became of a model.
+#[derive(Debug)]
+pub struct Done {
+    /// The model that was read.
+    pub model: PathBuf,
+    /// What was made, or why nothing was.
+    pub outcome: Result<Made, String>,
+}
+
+/// What was made of a model.
+#[derive(Debug)]
+pub struct Made {
+    /// The content hash, when it was asked for.
+    pub hash: Option<String>,
+    /// What was done; `None` when nothing had to be.
+    pub report: Option<Report>,
+    /// The files that were written, or would be.
+    pub files: Vec<PathBuf>,
+}
+
+/// Does one job. Nothing is written unless everything went well.
+pub fn run(shared: &Shared<'_>, job: &Job) -> Done {
+    let outcome = work(shared, job).map_err(|error| one_line(error.as_ref()));
+    Done { model: job.model.clone(), outcome }
+}
+
+fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
+    let args = shared.args;
+    let model = Model::read_with(&job.model, &ReadOptions { allow_symlinks: args.allow_symlinks })?;
+    weights::check(&model).map_err(|error| format!("{}: {error}", job.model.display()))?;
+    let key = match (args.if_changed, &job.output) {
+        (true, Some(output)) => {
+            let key = Key::of(shared, job, &model)?;
+            if let Some(files) = stamp::up_to_date(output, &key) {
+                return Ok(Made { hash: Some(key.to_string()), report: None, files });
+            }
+            Some(key)
+        }
+        _ => None,
+    };
+    let settings = RunSettings { model_file: file_name(job), ..shared.settings.clone() };
+    let run = run_watched(shared.pipeline, model, &settings, &mut Watcher::new(shared))?;
+    let files = files(job, &run.artifacts);
+    let hash = key.as_ref().map(ToString::to_string);
+    let Run { model, artifacts, report } = run;
+    if let (Some(output), false) = (&job.output, args.dry_run) {
+        write(&model, &artifacts, output, args.in_place)?;
+        if let Some(key) = key {
+            stamp::write(output, &key, &files)?;
+        }
+    }
+    Ok(Made { hash, report: Some(report), files })
+}
+
+fn file_name(job: &Job) -> String {
+    let path = job.output.as_deref().unwrap_or(&job.model);
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn files(job: &Job, artifacts: &[Artifact]) -> Vec<PathBuf> {
+    let Some(output) = &job.output else { return Vec::new() };
+    let beside = artifacts.iter().map(|artifact| output.with_file_name(&artifact.name));
+    std::iter::once(output.clone()).chain(beside).collect()
+}
+
+/// The files beside the model are on the disk before the model is replaced, and at their places right after it,
+/// so that a disk that is full or a folder that is read-only changes none of them.
+fn write(model: &Model, artifacts: &[Artifact], output: &Path, in_place: bool) -> Result<(), Box<dyn Error>> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let made = folder.map(NewFolder::make).transpose()?;
+    let staged = artifacts
+        .iter()
+        .map(|artifact| Staged::new(&output.with_file_name(&artifact.name), artifact.text.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()?;
+    refuse_what_is_no_model(output)?;
+    model.write(output, &WriteOptions { in_place, ..WriteOptions::default() })?;
+    for file in staged {
+        file.commit()?;
+    }
+    if let Some(folder) = made {
+        folder.keep();
+    }
+    Ok(())
+}
+
+/// A folder that is made for the output, and is taken back when nothing comes to lie in it.
+struct NewFolder {
+    /// The outermost folder that was not there, down to the wanted one.
+    made: Vec<PathBuf>,
+}
+
+impl NewFolder {
+    fn make(folder: &Path) -> Result<Self, String> {
+        let missing = folder.ancestors().take_while(|at| !at.as_os_str().is_empty() && !at.exists());
+        let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        fs::create_dir_all(folder)
+            .map_err(|e| format!("{}: cannot make the folder: {e}", folder.display()))?;
+        Ok(Self { made })
+    }
+
+    fn keep(mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        for folder in &self.made {
+            // Fails when something is in it, and then it stays.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// A file that is there and is no ONNX model may be the weights of one.
+fn refuse_what_is_no_model(output: &Path) -> Result<(), String> {
+    let Ok(data) = fs::metadata(output) else { return Ok(()) };
+    if !data.is_file() || data.len() == 0 || sniff::looks_like_model(output) {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: what is there is no ONNX model, so it is not replaced; remove it or name another output",
+        output.display()
+    ))
+}
+
+/// Shows the steps, and ends the run where it was asked to.
+struct Watcher<'a> {
+    progress: Progress,
+    shown: Option<Step>,
+    stop_after: Option<&'a str>,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(shared: &Shared<'a>) -> Self {
+        let progress = if shared.show_steps { Progress::on_terminal() } else { Progress::hidden() };
+        Self { progress, shown: None, stop_after: shared.args.stop_after.as_deref() }
+    }
+}
+
+impl Watch for Watcher<'_> {
+    fn before(&mut self, index: usize, total: usize, pass: &str) {
+        self.shown = Some(self.progress.step(index, total, pass));
+    }
+
+    fn after(&mut self, _: usize, report: &StepReport, _: &Model) -> bool {
+        self.shown = None;
+        self.stop_after != Some(report.pass.as_str())
+    }
+}
