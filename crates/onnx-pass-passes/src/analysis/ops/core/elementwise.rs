@@ -33,7 +33,6 @@ pub(super) const SAME_AS_FIRST: &[&str] = &[
     "LpNormalization",
     "MeanVarianceNormalization",
     "Mish",
-    "RMSNormalization",
     "Reciprocal",
     "ReverseSequence",
     "Selu",

@@ -11,6 +11,8 @@ mod slice;
 
 use super::Rule;
 
+pub(super) use reduce::product_shape;
+
 /// The rule of an operator.
 pub(super) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
     if !domain.is_empty() {
