@@ -15,6 +15,7 @@
 //! size or depth becomes an opaque atom, equal to itself and nothing else, of unknown value.
 
 mod bounds;
+mod build;
 mod display;
 mod div;
 mod error;
@@ -30,6 +31,7 @@ mod laws;
 #[cfg(test)]
 mod tests;
 
+pub use build::Build;
 pub use error::{Contradiction, ParseExprError, ParseExprErrorKind};
 pub use expr::Expr;
 pub use facts::Facts;

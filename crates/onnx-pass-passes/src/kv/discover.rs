@@ -341,8 +341,12 @@ pub fn only_in_branch(m: &Model, a: &Analysis, s: &Selector, known: &[Cache]) ->
     let main = m.graph(m.main());
     let taken: FxHashSet<ValueId> = known.iter().flat_map(|c| c.outputs.iter().copied()).collect();
     let results: FxHashSet<ValueId> = m.node(s.node).outputs().iter().flatten().copied().collect();
-    let free: Vec<ValueId> =
-        main.outputs().iter().map(|o| o.value()).filter(|o| results.contains(o) && !taken.contains(o)).collect();
+    let free: Vec<ValueId> = main
+        .outputs()
+        .iter()
+        .map(|o| o.value())
+        .filter(|o| results.contains(o) && !taken.contains(o))
+        .collect();
     let mut out = Vec::new();
     for &input in main.inputs() {
         let inside = |u: &Use| match *u {

@@ -449,14 +449,23 @@ impl Elimination {
 
     /// What is taken out of a cache's shape, piece by piece, is read from where it can be: a piece may be told by
     /// an input that stays where the whole is not.
-    fn read_parts(&self, m: &mut Model, dims: &mut lengths::Dims<'_>, shape: NodeId) -> Result<(), PassError> {
+    fn read_parts(
+        &self,
+        m: &mut Model,
+        dims: &mut lengths::Dims<'_>,
+        shape: NodeId,
+    ) -> Result<(), PassError> {
         let Some(out) = m.node(shape).output(0) else { return Ok(()) };
         for u in m.value(out).uses().to_vec() {
             let Use::Node { node, .. } = u else { continue };
-            let Some(part) = m.node(node).output(0).filter(|_| m.node(node).outputs().len() == 1) else { continue };
+            let Some(part) = m.node(node).output(0).filter(|_| m.node(node).outputs().len() == 1) else {
+                continue;
+            };
             let fact = dims.analysis.fact(part);
             let known: Option<Vec<Expr>> = fact.items.as_ref().and_then(|i| i.iter().cloned().collect());
-            let (Some(items), Some(rank), Some(onnx_pass_ir::DataType::INT64)) = (known, fact.rank(), fact.dtype) else {
+            let (Some(items), Some(rank), Some(onnx_pass_ir::DataType::INT64)) =
+                (known, fact.rank(), fact.dtype)
+            else {
                 continue;
             };
             let told = match (rank, items.as_slice()) {

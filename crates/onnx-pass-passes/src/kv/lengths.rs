@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onnx_pass_ir::sym::Expr;
+use onnx_pass_ir::sym::{Build, Expr};
 use onnx_pass_ir::{
     Attribute, DataType, Dim, EcoString, Model, NewNode, NodeId, Place, Tensor, TensorData, ValueId,
 };
@@ -84,25 +84,28 @@ impl<'a> Dims<'a> {
         m.node(id).output(0)
     }
 
-    /// A tensor of one element.
+    /// A tensor of one element: read from an input that has the length, or computed from such reads.
     fn one(&mut self, m: &mut Model, dim: &Expr) -> Option<ValueId> {
-        let main = m.main();
-        if let Some(n) = dim.as_const() {
-            return Some(m.add_initializer(main, "dim", Tensor::int64_vec(&[n]).shared()));
-        }
         if let Some((input, axis)) = source(m, self.analysis, dim, self.except) {
-            let read = (dim.to_string(), input);
-            if !self.reads.contains(&read) {
-                self.reads.push(read);
-            }
-            return self.read(m, input, axis);
+            return self.read_once(m, dim, input, axis);
         }
-        // Another name of the same length.
+        // Another name of the same length, else piece by piece.
         let plain = self.analysis.symbols.simplify(dim);
         if plain != *dim {
             return self.one(m, &plain);
         }
-        None
+        if dim.as_symbol().is_some() {
+            return None;
+        }
+        dim.build(&mut Nodes { dims: self, model: m })
+    }
+
+    fn read_once(&mut self, m: &mut Model, dim: &Expr, input: ValueId, axis: usize) -> Option<ValueId> {
+        let read = (dim.to_string(), input);
+        if !self.reads.contains(&read) {
+            self.reads.push(read);
+        }
+        self.read(m, input, axis)
     }
 
     fn read(&mut self, m: &mut Model, input: ValueId, axis: usize) -> Option<ValueId> {
@@ -135,6 +138,54 @@ impl<'a> Dims<'a> {
         let zero = Tensor::with_data(dtype, &[1], TensorData::Raw(vec![0u8; dtype.byte_len(1)?].into()));
         let zero = Attribute::new("value", onnx_pass_ir::AttrValue::Tensor(Arc::new(zero)));
         self.add(m, NewNode::new("ConstantOfShape", &[shape], name).attr(zero))
+    }
+}
+
+/// Builds a length as nodes over tensors of one element.
+struct Nodes<'d, 'a, 'm> {
+    dims: &'d mut Dims<'a>,
+    model: &'m mut Model,
+}
+
+impl Nodes<'_, '_, '_> {
+    fn op(&mut self, op: &str, a: ValueId, b: ValueId) -> Option<ValueId> {
+        self.dims.add(self.model, NewNode::new(op, &[a, b], "length"))
+    }
+}
+
+impl Build for Nodes<'_, '_, '_> {
+    type Out = ValueId;
+
+    fn constant(&mut self, value: i64) -> Option<ValueId> {
+        let main = self.model.main();
+        Some(self.model.add_initializer(main, "length", Tensor::int64_vec(&[value]).shared()))
+    }
+
+    fn symbol(&mut self, name: &str) -> Option<ValueId> {
+        let e = Expr::symbol(name);
+        let (input, axis) = source(self.model, self.dims.analysis, &e, self.dims.except)?;
+        self.dims.read_once(self.model, &e, input, axis)
+    }
+
+    fn add(&mut self, a: ValueId, b: ValueId) -> Option<ValueId> {
+        self.op("Add", a, b)
+    }
+
+    fn mul(&mut self, a: ValueId, b: ValueId) -> Option<ValueId> {
+        self.op("Mul", a, b)
+    }
+
+    fn floor_div(&mut self, (n, d): (&Expr, &Expr), a: ValueId, b: ValueId) -> Option<ValueId> {
+        // ONNX divides towards zero, which is down only for what is not negative.
+        (n.is_nonneg() && d.is_nonneg()).then(|| self.op("Div", a, b)).flatten()
+    }
+
+    fn min(&mut self, a: ValueId, b: ValueId) -> Option<ValueId> {
+        self.op("Min", a, b)
+    }
+
+    fn max(&mut self, a: ValueId, b: ValueId) -> Option<ValueId> {
+        self.op("Max", a, b)
     }
 }
 
