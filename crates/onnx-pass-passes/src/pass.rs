@@ -7,6 +7,7 @@ use onnx_pass_ir::{Model, NodeId, ValueId, sym::Facts};
 use serde::de::DeserializeOwned;
 
 use crate::analysis::Analysis;
+use crate::deploy::Deployment;
 use crate::options::OptionSpec;
 
 /// A rewrite of a model. Object-safe and stateless; registered in [`crate::registry`].
@@ -173,6 +174,8 @@ pub struct PassContext {
     pub promises: Vec<Promise>,
     /// Files to write.
     pub artifacts: Vec<Artifact>,
+    /// What compilers and runtimes are to be told; the files come of it.
+    pub deployment: Deployment,
     /// What is known of symbols: bounds, equalities given by the user or learnt.
     pub facts: Facts,
     analysis: Option<(u64, Analysis)>,

@@ -5,12 +5,15 @@ use crate::passes;
 
 /// Every pass, by name.
 pub static PASSES: &[&dyn Pass] = &[
+    &passes::bind_inputs::BindInputs,
+    &passes::custom_io::CustomIo,
     &passes::eliminate_dead_code::EliminateDeadCode,
     &passes::eliminate_kv_cache::EliminateKvCache,
-    &passes::eliminate_common_subexpressions::EliminateCommonSubexpressions,
-    &passes::eliminate_identities::EliminateIdentities,
-    &passes::fold_constants::FoldConstants,
-    &passes::infer_shapes::InferShapes,
+    &passes::generate_specializations::GenerateSpecializations,
+    &passes::inline_functions::InlineFunctions,
+    &passes::prune_dynamic_axes::PruneDynamicAxes,
+    &passes::rename::Rename,
+    &passes::select_outputs::SelectOutputs,
 ];
 
 /// The pass of that name.

@@ -233,6 +233,10 @@ impl<'a> NodeCx<'a> {
             return if b.is_const() { b.clone() } else { a.clone() };
         }
         let over_one = |s: &Facts, e: &Expr| s.bounds(e).0.is_some_and(|lo| lo > 1);
+        if over_one(self.symbols, a) && over_one(self.symbols, b) {
+            // Neither can be stretched.
+            return self.agree(a, b);
+        }
         if over_one(self.symbols, a) {
             return a.clone();
         }

@@ -106,7 +106,8 @@ fn dead_initializers(m: &mut Model, cx: &mut PassContext) -> Result<(), PassErro
     Ok(())
 }
 
-fn dead_opsets(m: &mut Model, cx: &mut PassContext) {
+/// Removes the opset imports of domains that no operator is of; the standard one stays.
+pub fn dead_opsets(m: &mut Model, cx: &mut PassContext) {
     let used: FxHashSet<String> = m
         .live_graphs()
         .into_iter()

@@ -4,8 +4,6 @@
 mod core;
 mod rest;
 
-pub(crate) use core::permutation;
-
 use super::NodeCx;
 
 /// A rule: reads the inputs' facts, sets the outputs'. What it cannot tell it leaves unset.

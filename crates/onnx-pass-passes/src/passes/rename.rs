@@ -1,0 +1,413 @@
+//! Renames inputs, outputs, inner values and symbolic dims.
+//!
+//! ## What it does
+//! Gives inputs, outputs, values inside the graph, and the symbols of dynamic axes other names. A key is a name,
+//! or a pattern in which `*` stands for any run of characters and `?` for one; the new name then says with `$1`,
+//! `$2`, … where they go. A name that a key has exactly is not looked up among the patterns. A symbol is renamed
+//! in every declared dim, inside expressions and subgraphs too.
+//!
+//! ## Before → after
+//! With `inputs: {"past_*.?": "cache_$2_$1"}`, `outputs: {y: logits}` and `dims: {N: batch_size}`:
+//! ```text
+//! agraph (float[N] past_key.0) => (float[2*N] y) {
+//!   y = Concat <axis = 0> (past_key.0, past_key.0)
+//! }
+//!
+//! agraph (float[batch_size] cache_0_key) => (float[2*batch_size] logits) {
+//!   logits = Concat <axis = 0> (cache_0_key, cache_0_key)
+//! }
+//! ```
+//!
+//! ## Requires
+//! Nothing.
+//!
+//! ## Guarantees
+//! The model computes what it computed. What was renamed before is not renamed again: a name that is gone, and
+//! whose new name is there, is taken for done.
+//!
+//! ## Options
+//! | option | value | meaning |
+//! |---|---|---|
+//! | `inputs` | map of names or patterns to names | inputs of the model |
+//! | `outputs` | likewise | outputs of the model |
+//! | `values` | likewise | values inside the graph and its subgraphs |
+//! | `dims` | likewise | symbols of dynamic axes |
+//!
+//! ## Refuses
+//! A name that is not there; a new name that is taken (two symbols that are to be one are merged by
+//! `prune-dynamic-axes`); two keys for one name; a new name that a key would rename again, so that a second run
+//! would change the model once more.
+
+use indexmap::IndexMap;
+use onnx_pass_ir::sym::Expr;
+use onnx_pass_ir::{Def, EcoString, GraphOwner, Model, NewNode, Place, ValueId};
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Deserialize;
+
+use crate::dims;
+use crate::names::{self, Glob};
+use crate::options::{OptionKind, OptionSpec};
+use crate::pass::{Outcome, Pass, PassContext, PassError};
+
+/// The pass.
+pub struct Rename;
+
+type Map = IndexMap<String, String>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
+    inputs: Map,
+    outputs: Map,
+    values: Map,
+    dims: Map,
+}
+
+const NAMES: OptionKind = OptionKind::Map(&OptionKind::String);
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec::optional("inputs", NAMES, "none", "New names of inputs, by name or pattern."),
+    OptionSpec::optional("outputs", NAMES, "none", "New names of outputs, by name or pattern."),
+    OptionSpec::optional(
+        "values",
+        NAMES,
+        "none",
+        "New names of values inside the graph, by name or pattern.",
+    ),
+    OptionSpec::optional(
+        "dims",
+        NAMES,
+        "none",
+        "New names of the symbols of dynamic axes, by name or pattern.",
+    ),
+];
+
+impl Pass for Rename {
+    fn name(&self) -> &'static str {
+        "rename"
+    }
+
+    fn source(&self) -> &'static str {
+        include_str!("rename.rs")
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn changes_interface(&self) -> bool {
+        true
+    }
+
+    fn run(&self, model: &mut Model, cx: &mut PassContext) -> Result<Outcome, PassError> {
+        let options: Options = cx.parse()?;
+        let before = model.revision();
+        rename_inputs(model, cx, &options.inputs)?;
+        rename_outputs(model, cx, &options.outputs)?;
+        rename_values(model, cx, &options.values)?;
+        rename_symbols(model, cx, DIM, &options.dims)?;
+        Ok(Outcome::changed_if(model.revision() != before))
+    }
+}
+
+/// What is renamed, for messages.
+pub(crate) struct Kind {
+    pub(crate) option: &'static str,
+    pub(crate) one: &'static str,
+    pub(crate) many: &'static str,
+}
+
+const INPUT: Kind = Kind { option: "inputs", one: "input", many: "inputs" };
+const OUTPUT: Kind = Kind { option: "outputs", one: "output", many: "outputs" };
+const VALUE: Kind = Kind { option: "values", one: "value", many: "values" };
+pub(crate) const DIM: Kind = Kind { option: "dims", one: "symbol", many: "symbols" };
+
+impl Kind {
+    fn error(&self, key: &str, reason: impl Into<String>) -> PassError {
+        PassError::option(format!("{}.{key}", self.option), reason)
+    }
+}
+
+fn rename_inputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), PassError> {
+    let inputs = m.graph(m.main()).inputs().to_vec();
+    for (k, from, to) in plan(&INPUT, map, &inputs.iter().map(|v| m.name(*v)).collect::<Vec<_>>())? {
+        give_name(m, &INPUT, inputs[k], &to)?;
+        record(cx, &INPUT, &from, &to);
+    }
+    Ok(())
+}
+
+fn rename_outputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), PassError> {
+    let main = m.main();
+    let mut outputs: Vec<ValueId> = m.graph(main).outputs().iter().map(|o| o.value()).collect();
+    let mut seen = FxHashSet::default();
+    outputs.retain(|v| seen.insert(*v));
+    for (k, from, to) in plan(&OUTPUT, map, &outputs.iter().map(|v| m.name(*v)).collect::<Vec<_>>())? {
+        let v = outputs[k];
+        if m.value(v).def() == Def::Input {
+            // The input keeps its name, so the output needs a value of its own.
+            if m.name_clash(main, &to).is_some() {
+                return Err(taken(&OUTPUT, &from, &to));
+            }
+            let node = m.add_node(Place::End(main), NewNode::new("Identity", &[v], &to));
+            let Some(copy) = m.node(node).output(0) else { continue };
+            for k in positions_of(m, v) {
+                m.set_output(main, k, copy);
+            }
+            m.rename_value(copy, &to)?;
+        } else {
+            give_name(m, &OUTPUT, v, &to)?;
+        }
+        record(cx, &OUTPUT, &from, &to);
+    }
+    Ok(())
+}
+
+fn positions_of(m: &Model, v: ValueId) -> Vec<usize> {
+    let outputs = m.graph(m.main()).outputs();
+    (0..outputs.len()).filter(|k| outputs[*k].value() == v).collect()
+}
+
+/// Inner values: names repeat in sibling graphs, and each value of that name is renamed. Functions have names
+/// of their own, which nobody outside sees.
+fn rename_values(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), PassError> {
+    if map.is_empty() {
+        return Ok(());
+    }
+    let main = m.graph(m.main());
+    let interface: FxHashSet<ValueId> =
+        main.inputs().iter().copied().chain(main.outputs().iter().map(|o| o.value())).collect();
+    for key in map.keys() {
+        for (v, kind) in
+            interface.iter().map(|v| (*v, if main.inputs().contains(v) { &INPUT } else { &OUTPUT }))
+        {
+            if m.name(v) == key {
+                return Err(
+                    VALUE.error(key, format!("it is an {}; rename it under `{}`", kind.one, kind.option))
+                );
+            }
+        }
+    }
+    let mut by_name: IndexMap<EcoString, Vec<ValueId>> = IndexMap::new();
+    for (v, value) in m.values() {
+        let inner = !matches!(
+            m.graph(m.root_of(value.graph())).owner(),
+            GraphOwner::Function(_) | GraphOwner::Detached
+        );
+        if inner && !interface.contains(&v) && !value.name().is_empty() {
+            by_name.entry(value.name().into()).or_default().push(v);
+        }
+    }
+    let known: Vec<&str> = by_name.keys().map(EcoString::as_str).collect();
+    for (k, from, to) in plan(&VALUE, map, &known)? {
+        for v in by_name.get_index(k).map(|(_, v)| v.as_slice()).unwrap_or_default() {
+            give_name(m, &VALUE, *v, &to)?;
+        }
+        record(cx, &VALUE, &from, &to);
+    }
+    Ok(())
+}
+
+/// Gives symbols other names, in every declared dim.
+///
+/// # Errors
+/// As the pass refuses.
+pub(crate) fn rename_symbols(
+    m: &mut Model,
+    cx: &mut PassContext,
+    kind: Kind,
+    map: &IndexMap<String, String>,
+) -> Result<(), PassError> {
+    if map.is_empty() {
+        return Ok(());
+    }
+    let symbols = dims::symbols(m);
+    let known: Vec<&str> = symbols.keys().map(EcoString::as_str).collect();
+    let mut new: FxHashMap<String, Expr> = FxHashMap::default();
+    for (_, from, to) in plan(&kind, map, &known)? {
+        if !dims::is_symbol(&to) {
+            return Err(kind.error(&from, format!("`{to}` would be read as an expression, not as a name")));
+        }
+        if let Some(there) = symbols.get(to.as_str()) {
+            return Err(kind.error(
+                &from,
+                format!(
+                    "`{to}` is a symbol already, of {}; if both are one length, `merge: {{{from}: {to}}}` of prune-dynamic-axes says so",
+                    there.list()
+                ),
+            ));
+        }
+        // What is known of the old name holds for the new one.
+        let (low, high) = cx.facts.bounds(&Expr::symbol(from.as_str()));
+        low.into_iter().for_each(|low| cx.facts.set_min(&to, low));
+        high.into_iter().for_each(|high| cx.facts.set_max(&to, high));
+        record(cx, &kind, &from, &to);
+        new.insert(from, Expr::symbol(to.as_str()));
+    }
+    if !new.is_empty() {
+        dims::substitute(m, &|symbol| new.get(symbol).cloned());
+    }
+    Ok(())
+}
+
+fn record(cx: &mut PassContext, kind: &Kind, from: &str, to: &str) {
+    cx.count(&format!("{} renamed", kind.many), 1);
+    cx.rows.push(vec![kind.one.into(), from.into(), to.into()]);
+}
+
+fn give_name(m: &mut Model, kind: &Kind, v: ValueId, to: &str) -> Result<(), PassError> {
+    let from = m.name(v).to_string();
+    m.rename_value(v, to).map_err(|_| taken(kind, &from, to))
+}
+
+fn taken(kind: &Kind, from: &str, to: &str) -> PassError {
+    let way_out = if kind.option == VALUE.option { "" } else { "; rename that one under `values` first" };
+    kind.error(from, format!("the graph has a value `{to}` already{way_out}"))
+}
+
+/// Which of the names get another, in the order of the map: position, old name, new name.
+fn plan(kind: &Kind, map: &Map, known: &[&str]) -> Result<Vec<(usize, String, String)>, PassError> {
+    let mut plan: IndexMap<usize, (String, String)> = IndexMap::new();
+    let positions: FxHashMap<&str, usize> = known.iter().enumerate().map(|(k, n)| (*n, k)).collect();
+    for (from, to) in map {
+        if to.is_empty() {
+            return Err(kind.error(from, "the new name is empty"));
+        }
+        if let Some(k) = positions.get(from.as_str()) {
+            plan.insert(*k, (from.clone(), to.clone()));
+        }
+    }
+    for (from, to) in map {
+        if positions.contains_key(from.as_str()) {
+            continue;
+        }
+        let Some(glob) = Glob::new(from) else {
+            if !positions.contains_key(to.as_str()) {
+                return Err(kind.error(from, names::unknown(from, kind.one, kind.many, known)));
+            }
+            continue;
+        };
+        let mut fits = false;
+        for (k, name) in known.iter().enumerate().filter(|(_, name)| !map.contains_key(**name)) {
+            let Some(captures) = glob.captures(name) else { continue };
+            fits = true;
+            let new = names::substitute(to, &captures).map_err(|e| kind.error(from, e))?;
+            if let Some((_, other)) = plan.insert(k, ((*name).into(), new.clone()))
+                && other != new
+            {
+                return Err(kind.error(
+                    from,
+                    format!("`{name}` fits two patterns, which make `{other}` and `{new}` of it"),
+                ));
+            }
+        }
+        if !fits && !was_done(to, known) {
+            return Err(kind.error(from, names::unknown(from, kind.one, kind.many, known)));
+        }
+    }
+    check_new_names(kind, map, known, &plan)?;
+    Ok(plan.into_iter().filter(|(_, (from, to))| from != to).map(|(k, (from, to))| (k, from, to)).collect())
+}
+
+/// Whether names are there that the pattern's new names could be.
+fn was_done(to: &str, known: &[&str]) -> bool {
+    let wild = ["*"; 9];
+    let shape = names::substitute(to, &wild).unwrap_or_else(|_| to.into());
+    !names::select(&shape, known).is_empty()
+}
+
+fn check_new_names(
+    kind: &Kind,
+    map: &Map,
+    known: &[&str],
+    plan: &IndexMap<usize, (String, String)>,
+) -> Result<(), PassError> {
+    let mut given: FxHashMap<&str, &str> = FxHashMap::default();
+    for (from, to) in plan.values() {
+        if let Some(other) = given.insert(to, from) {
+            return Err(kind.error(from, format!("`{from}` and `{other}` would both be `{to}`")));
+        }
+        if from == to {
+            continue;
+        }
+        let next = match map.get(to) {
+            Some(next) => Some(next.clone()),
+            None => map.iter().find_map(|(key, template)| {
+                let captures = Glob::new(key)?.captures(to)?;
+                names::substitute(template, &captures).ok()
+            }),
+        };
+        if let Some(next) = next.filter(|next| next != to) {
+            return Err(kind.error(
+                from,
+                format!("the new name `{to}` would itself be renamed, to `{next}`; rename in two steps"),
+            ));
+        }
+    }
+    for (k, (from, to)) in plan {
+        let other = known.iter().position(|name| name == to).filter(|other| other != k);
+        if other.is_some_and(|other| !plan.contains_key(&other)) {
+            // Of symbols there is more to say, and `rename_symbols` says it.
+            if kind.one != DIM.one {
+                return Err(kind.error(from, format!("there is another {} `{to}`", kind.one)));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use crate::testing::{after, refusal};
+
+    const CACHE: &str = "agraph (float[N] past_key.0, float[N] x) => (float[2*N] y, float[N] x)
+        <float[N + 1] t> {
+          t = Abs (past_key.0)
+          y = Concat <axis = 0> (t, past_key.0)
+        }";
+
+    #[test]
+    fn names_and_patterns() {
+        let options = json!({
+            "inputs": {"past_*.?": "cache_$2_$1"},
+            "outputs": {"y": "logits"},
+            "values": {"t": "inner"},
+            "dims": {"N": "batch_size"},
+        });
+        assert_snapshot!(after(CACHE, "rename", options));
+    }
+
+    #[test]
+    fn an_input_that_is_an_output_keeps_its_name() {
+        assert_snapshot!(after(CACHE, "rename", json!({"outputs": {"x": "z"}})));
+    }
+
+    #[test]
+    fn what_is_not_there_or_is_taken_is_refused() {
+        let refused = |options| refusal(CACHE, "rename", options);
+        let all = [
+            refused(json!({"inputs": {"pastkey.0": "a"}})),
+            refused(json!({"inputs": {"cache_*": "a$1"}})),
+            refused(json!({"inputs": {"past_*": "a$2"}})),
+            refused(json!({"inputs": {"x": "past_key.0"}})),
+            refused(json!({"inputs": {"x": "t"}})),
+            refused(json!({"inputs": {"*": "a"}})),
+            refused(json!({"inputs": {"*": "a_$1"}})),
+            refused(json!({"inputs": {"x": "past_key.0", "past_key.0": "x"}})),
+            refused(json!({"inputs": {"x": ""}})),
+            refused(json!({"values": {"x": "z"}})),
+            refused(json!({"dims": {"M": "N2"}})),
+            refused(json!({"dims": {"N": "a + 1"}})),
+        ];
+        assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn two_symbols_are_not_made_one() {
+        let text = "agraph (float[N, M] x) => (float[N, M] y) {\n y = Abs (x)\n}";
+        assert_snapshot!(refusal(text, "rename", json!({"dims": {"N": "M"}})));
+    }
+}
