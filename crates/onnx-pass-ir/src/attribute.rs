@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ecow::EcoString;
+use ecow::{EcoString, EcoVec};
 
 use crate::{GraphId, SparseTensor, Tensor, Type};
 
@@ -108,7 +108,7 @@ pub struct Attribute {
     pub value: AttrValue,
     /// `doc_string`.
     pub doc: Option<EcoString>,
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
     /// The field in its source; empty when made by us. Written back as it is unless it holds a graph.
     pub(crate) src: Bytes,
 }
@@ -116,7 +116,7 @@ pub struct Attribute {
 impl Attribute {
     /// An attribute.
     pub fn new(name: &str, value: AttrValue) -> Self {
-        Attribute { name: name.into(), value, doc: None, rest: Bytes::new(), src: Bytes::new() }
+        Attribute { name: name.into(), value, doc: None, rest: EcoVec::new(), src: Bytes::new() }
     }
 
     /// An integer.

@@ -376,7 +376,7 @@ impl Model {
         if old == new {
             return;
         }
-        let uses: Vec<Use> = self.value(old).uses.clone();
+        let uses: Vec<Use> = self.value(old).uses.to_vec();
         for u in uses {
             if let Use::Node { node, slot } = u {
                 self.set_input(node, slot as usize, Some(new));
@@ -536,7 +536,7 @@ impl Model {
 
     /// Appends an output to a graph.
     pub fn add_output(&mut self, graph: GraphId, value: ValueId, ty: Option<Type>) {
-        self.push_output_raw(graph, value, ValueInfo { ty, ..ValueInfo::default() });
+        self.push_output_raw(graph, value, ValueInfo::new(ty));
         self.touch_graph(graph);
     }
 
@@ -556,7 +556,7 @@ impl Model {
     pub fn add_input(&mut self, graph: GraphId, name: &str, ty: Option<Type>) -> ValueId {
         let name = self.fresh_name(name);
         let v = self.new_value_raw(graph, name, Def::Input);
-        self.values[v.index()].info = Some(Box::new(ValueInfo { ty, ..ValueInfo::default() }));
+        self.values[v.index()].info = Some(Box::new(ValueInfo::new(ty)));
         self.graphs[graph.index()].inputs.push(v);
         self.touch_graph(graph);
         v
@@ -765,22 +765,20 @@ impl Model {
         let declared_by_output = outputs.iter().any(|(g, _)| *g == graph);
         for (g, index) in outputs {
             let info = &mut self.graphs[g.index()].outputs[index as usize].info;
-            if info.ty.as_ref() != Some(&ty) {
-                info.ty = Some(ty.clone());
-                info.src = Bytes::new();
+            if info.ty() != Some(&ty) {
+                info.set_ty(Some(ty.clone()));
                 self.touch_graph(g);
             }
         }
         let value = &mut self.values[v.index()];
         match &mut value.info {
-            Some(info) if info.ty.as_ref() == Some(&ty) => return,
+            Some(info) if info.ty() == Some(&ty) => return,
             Some(info) => {
-                info.ty = Some(ty);
-                info.src = Bytes::new();
+                info.set_ty(Some(ty));
             }
             None if declared_by_output => return,
             None => {
-                value.info = Some(Box::new(ValueInfo { ty: Some(ty), ..ValueInfo::default() }));
+                value.info = Some(Box::new(ValueInfo::new(Some(ty))));
                 if value.def != Def::Input {
                     self.graphs[graph.index()].value_info.push(v);
                 }
@@ -819,8 +817,9 @@ impl Model {
     ) -> usize {
         let mut changed = 0;
         let mut apply = |info: &mut ValueInfo| {
-            if info.ty.as_mut().is_some_and(|t| t.map_dims(f)) {
-                info.src = Bytes::new();
+            let Some(mut ty) = info.ty().cloned() else { return };
+            if ty.map_dims(f) {
+                info.set_ty(Some(ty));
                 changed += 1;
             }
         };

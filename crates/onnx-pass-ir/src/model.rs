@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ecow::EcoString;
+use ecow::{EcoString, EcoVec};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -58,17 +58,43 @@ pub enum Use {
 /// What a `ValueInfoProto` says beside the name.
 #[derive(Clone, Debug, Default)]
 pub struct ValueInfo {
-    /// The declared type.
-    pub ty: Option<Type>,
+    pub(crate) ty: Option<Arc<Declared>>,
     /// `doc_string`.
     pub doc: Option<EcoString>,
     /// `metadata_props`.
     pub metadata: Metadata,
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
     /// The name that `src` was written with.
     pub(crate) src_name: EcoString,
     /// The field in its source; empty when changed.
     pub(crate) src: Bytes,
+}
+
+/// A declared type: one for all values of the file that are declared alike.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub ty: Type,
+    /// The field in its source, so that what the schema does not know of it stays when a value is renamed.
+    pub src: Bytes,
+}
+
+impl ValueInfo {
+    /// A declaration of a type.
+    pub fn new(ty: Option<Type>) -> Self {
+        let mut info = ValueInfo::default();
+        info.set_ty(ty);
+        info
+    }
+
+    /// The declared type.
+    pub fn ty(&self) -> Option<&Type> {
+        self.ty.as_deref().map(|d| &d.ty)
+    }
+
+    pub(crate) fn set_ty(&mut self, ty: Option<Type>) {
+        self.ty = ty.map(|ty| Arc::new(Declared { ty, src: Bytes::new() }));
+        self.src = Bytes::new();
+    }
 }
 
 /// A value: a graph input, an initializer or a node output.
@@ -77,7 +103,7 @@ pub struct Value {
     pub(crate) name: EcoString,
     pub(crate) graph: GraphId,
     pub(crate) def: Def,
-    pub(crate) uses: Vec<Use>,
+    pub(crate) uses: SmallVec<[Use; 1]>,
     /// References from quantization annotations and training bindings, which keep a value alive.
     pub(crate) pins: u32,
     pub(crate) info: Option<Box<ValueInfo>>,
@@ -166,7 +192,7 @@ pub struct QuantAnnotation {
     pub(crate) dangling: Metadata,
     /// The annotated name where it names no value.
     pub(crate) dangling_name: Option<EcoString>,
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
 }
 
 /// A graph: the main one, a subgraph, or a function's body.
@@ -193,7 +219,7 @@ pub struct Graph {
     pub(crate) first: Option<NodeId>,
     pub(crate) last: Option<NodeId>,
     pub(crate) node_count: usize,
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
 }
 
 impl Graph {
@@ -261,7 +287,7 @@ pub struct Node {
     pub(crate) prev: Option<NodeId>,
     pub(crate) next: Option<NodeId>,
     pub(crate) live: bool,
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
     /// The field in its source; empty once the node or a subgraph of it was changed.
     pub(crate) src: Bytes,
 }
@@ -407,7 +433,7 @@ pub struct TrainingInfo {
     pub initialization_binding: Vec<Binding>,
     /// `update_binding`: an initializer and the output that updates it.
     pub update_binding: Vec<Binding>,
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
 }
 
 /// A pair of a binding: names resolved to values where they name one.
@@ -439,7 +465,7 @@ pub struct Header {
     /// `opset_import`
     pub opset_imports: Vec<OpsetImport>,
     pub(crate) configurations: Vec<Bytes>,
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
 }
 
 /// A model in memory. `Send + Sync`, no lifetime; a clone shares all weights.
@@ -586,12 +612,12 @@ impl Model {
     /// The type that the file declares for a value: by its own entry, else by a graph output's.
     pub fn declared_type(&self, id: ValueId) -> Option<&Type> {
         let v = self.value(id);
-        if let Some(t) = v.info.as_ref().and_then(|i| i.ty.as_ref()) {
+        if let Some(t) = v.info.as_ref().and_then(|i| i.ty()) {
             return Some(t);
         }
         v.uses.iter().find_map(|u| match *u {
             Use::Output { graph, index } => {
-                self.graph(graph).outputs.get(index as usize).and_then(|o| o.info.ty.as_ref())
+                self.graph(graph).outputs.get(index as usize).and_then(|o| o.info.ty())
             }
             Use::Node { .. } => None,
         })

@@ -1,7 +1,7 @@
 //! Building blocks of a model that check nothing: for the decoders and, behind the checks, the edits.
 
 use bytes::Bytes;
-use ecow::EcoString;
+use ecow::{EcoString, EcoVec};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -26,7 +26,7 @@ impl Node {
             prev: None,
             next: None,
             live: false,
-            rest: Bytes::new(),
+            rest: EcoVec::new(),
             src: Bytes::new(),
         }
     }
@@ -50,7 +50,7 @@ impl Graph {
             first: None,
             last: None,
             node_count: 0,
-            rest: Bytes::new(),
+            rest: EcoVec::new(),
         }
     }
 }
@@ -77,7 +77,7 @@ impl Model {
     pub(crate) fn new_value_raw(&mut self, graph: GraphId, name: EcoString, def: Def) -> ValueId {
         let id = ValueId::new(self.values.len());
         self.remember_name(&name);
-        self.values.push(Value { name, graph, def, uses: Vec::new(), pins: 0, info: None, init: None });
+        self.values.push(Value { name, graph, def, uses: SmallVec::new(), pins: 0, info: None, init: None });
         id
     }
 
@@ -93,12 +93,11 @@ impl Model {
         id
     }
 
-    /// Fills in a node that [`Model::new_node_raw`] made, and puts it at the end of its graph.
-    pub(crate) fn place_node_raw(&mut self, id: NodeId, node: Node) {
-        self.nodes[id.index()] = node;
-        let graph = self.nodes[id.index()].graph;
-        let before = None;
-        self.link_raw(id, graph, before);
+    /// Puts a node at the end of its graph.
+    pub(crate) fn append_node_raw(&mut self, node: Node) {
+        let (id, graph) = (NodeId::new(self.nodes.len()), node.graph);
+        self.nodes.push(node);
+        self.link_raw(id, graph, None);
     }
 
     /// Links a node into `graph`, before another node or at the end.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ecow::EcoString;
+use ecow::{EcoString, EcoVec};
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
@@ -70,7 +70,7 @@ pub struct Tensor {
     /// Where the contents go when the model is written.
     pub store: Store,
     /// Fields that this crate does not know (and `segment`), as they stood.
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
     /// The whole field in its source, header included; empty when made by us. Valid while the name is.
     pub(crate) src: Bytes,
 }
@@ -104,7 +104,7 @@ impl Tensor {
             doc: None,
             metadata: Metadata::default(),
             store: Store::Keep,
-            rest: Bytes::new(),
+            rest: EcoVec::new(),
             src: Bytes::new(),
         }
     }
@@ -335,7 +335,7 @@ pub struct SparseTensor {
     pub indices: Option<Arc<Tensor>>,
     /// The dense shape.
     pub dims: Dims,
-    pub(crate) rest: Bytes,
+    pub(crate) rest: EcoVec<u8>,
     pub(crate) src: Bytes,
 }
 

@@ -217,7 +217,7 @@ impl Verifier<'_> {
             return;
         }
         for &v in &m.graph(g).inputs {
-            let declared = m.value(v).info().and_then(|i| i.ty.as_ref());
+            let declared = m.value(v).info().and_then(|i| i.ty());
             if declared.is_none_or(|t| t.as_tensor().is_some_and(|t| t.elem.0 == 0))
                 && m.value(v).init.is_none()
             {

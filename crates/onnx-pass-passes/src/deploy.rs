@@ -154,7 +154,7 @@ pub fn inputs(model: &Model, entries: &[Specialization]) -> Result<Vec<IoTensor>
         tensors.push(IoTensor { name: name.into(), dtype: numpy_name(dtype), shapes });
     }
     for o in model.graph(model.main()).outputs() {
-        let dims = o.info.ty.as_ref().and_then(Type::dims).unwrap_or_default();
+        let dims = o.info.ty().and_then(Type::dims).unwrap_or_default();
         for (entry, entry_name) in entries.iter().zip(&names) {
             let place = format!("entry `{entry_name}`: output `{}`", model.name(o.value()));
             for (axis, dim) in dims.iter().enumerate() {
@@ -306,7 +306,7 @@ fn unwritable(e: ArtifactError) -> PassError {
 fn outputs(model: &Model) -> Vec<IoTensor> {
     let one = |o: &onnx_pass_ir::GraphOutput| IoTensor {
         name: model.name(o.value()).into(),
-        dtype: numpy_name(o.info.ty.as_ref().and_then(Type::elem).unwrap_or_default()),
+        dtype: numpy_name(o.info.ty().and_then(Type::elem).unwrap_or_default()),
         shapes: Vec::new(),
     };
     model.graph(model.main()).outputs().iter().map(one).collect()

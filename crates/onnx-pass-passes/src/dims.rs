@@ -39,17 +39,17 @@ pub fn symbols(model: &Model) -> IndexMap<EcoString, Occurrences> {
     let graphs = model.live_graphs();
     for &g in &graphs {
         for &v in model.graph(g).inputs() {
-            collect(model.name(v), model.value(v).info().and_then(|i| i.ty.as_ref()), &mut found);
+            collect(model.name(v), model.value(v).info().and_then(|i| i.ty()), &mut found);
         }
     }
     for &g in &graphs {
         for o in model.graph(g).outputs() {
-            collect(model.name(o.value()), o.info.ty.as_ref(), &mut found);
+            collect(model.name(o.value()), o.info.ty(), &mut found);
         }
     }
     for &g in &graphs {
         for &v in model.graph(g).value_info() {
-            collect(model.name(v), model.value(v).info().and_then(|i| i.ty.as_ref()), &mut found);
+            collect(model.name(v), model.value(v).info().and_then(|i| i.ty()), &mut found);
         }
     }
     found

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ecow::EcoString;
+use ecow::{EcoString, EcoVec};
 use prost::Message;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::parts::{At, Bad, Context, Outcome, Rest, opset, pair, pairs, ty};
+use super::parts::{At, Bad, Context, Outcome, Rest, Types, opset, pair, pairs, ty};
 use super::schema;
 use super::wire::{Field, Fields};
 use crate::external::ExternalRoot;
@@ -21,6 +21,7 @@ pub(crate) fn model(base: &Bytes, root: Arc<ExternalRoot>) -> Result<Model, Erro
         cx: Context { base: base.clone(), root },
         model: Model::empty(),
         interned: FxHashMap::default(),
+        types: Types::default(),
         scopes: Vec::new(),
     };
     d.model(base)?;
@@ -31,6 +32,7 @@ struct Decoder<'a> {
     cx: Context,
     model: Model,
     interned: FxHashMap<&'a str, EcoString>,
+    types: Types<'a>,
     /// The names of each enclosing graph, innermost last.
     scopes: Vec<FxHashMap<&'a str, ValueId>>,
 }
@@ -57,6 +59,9 @@ struct PendingGraph<'a> {
 
 impl<'a> Decoder<'a> {
     fn intern(&mut self, s: &'a str) -> EcoString {
+        if s.len() <= EcoString::INLINE_LIMIT {
+            return EcoString::inline(s);
+        }
         self.interned.entry(s).or_insert_with(|| s.into()).clone()
     }
 
@@ -122,18 +127,18 @@ impl<'a> Decoder<'a> {
         let g = &mut self.model.graphs[id.index()];
         (g.name, g.doc, g.metadata, g.rest) = (name, doc, metadata, rest.take());
         for (i, f) in body.inputs.iter().enumerate() {
-            let (name, mut info) = self.cx.value_info(f).at(|| format!("input[{i}]"))?;
-            info.src_name = name.into();
+            let (name, mut info) = self.cx.value_info(f, &mut self.types).at(|| format!("input[{i}]"))?;
             let v = self.define(id, name, Def::Input);
+            info.src_name = self.model.values[v.index()].name.clone();
             self.model.values[v.index()].info = Some(Box::new(info));
             self.model.graphs[id.index()].inputs.push(v);
         }
         self.initializers(&body, id)?;
         self.nodes(&body.nodes, id, nesting)?;
         for (i, f) in body.outputs.iter().enumerate() {
-            let (name, mut info) = self.cx.value_info(f).at(|| format!("output[{i}]"))?;
-            info.src_name = name.into();
+            let (name, mut info) = self.cx.value_info(f, &mut self.types).at(|| format!("output[{i}]"))?;
             let v = self.resolve(id, name);
+            info.src_name = self.model.values[v.index()].name.clone();
             self.model.push_output_raw(id, v, info);
         }
         self.value_infos(&body.value_info, id)?;
@@ -196,16 +201,16 @@ impl<'a> Decoder<'a> {
     fn nodes(&mut self, fields: &[Field<'a>], graph: GraphId, nesting: usize) -> Outcome<()> {
         let mut names: Vec<&'a str> = Vec::new();
         let mut pending: Vec<PendingGraph<'a>> = Vec::new();
-        let mut starts: Vec<(NodeId, usize)> = Vec::with_capacity(fields.len());
+        let mut ends: Vec<(NodeId, usize)> = Vec::with_capacity(fields.len());
+        self.expect(fields.len());
         for (i, f) in fields.iter().enumerate() {
-            let start = names.len();
             let id = self.node(f, graph, &mut names, &mut pending).at(|| format!("node[{i}]"))?;
-            starts.push((id, start));
+            ends.push((id, names.len()));
         }
-        let ends = starts.iter().skip(1).map(|(_, s)| *s).chain([names.len()]).collect::<Vec<_>>();
         let mut subgraphs = pending.into_iter().peekable();
-        for ((id, start), end) in starts.into_iter().zip(ends) {
-            for name in &names[start..end] {
+        let mut start = 0;
+        for (id, end) in ends {
+            for name in &names[std::mem::replace(&mut start, end)..end] {
                 let v = if name.is_empty() { None } else { Some(self.resolve(graph, name)) };
                 self.model.push_input_raw(id, v);
             }
@@ -232,6 +237,15 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
+    /// Makes room for the nodes of a graph, most of which define one value.
+    fn expect(&mut self, nodes: usize) {
+        self.model.nodes.reserve(nodes);
+        self.model.values.reserve(nodes);
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.reserve(nodes);
+        }
+    }
+
     fn node(
         &mut self,
         field: &Field<'a>,
@@ -240,7 +254,8 @@ impl<'a> Decoder<'a> {
         pending: &mut Vec<PendingGraph<'a>>,
     ) -> Outcome<NodeId> {
         let mut fields = Fields::new(field.len()?);
-        let id = self.model.new_node_raw(graph);
+        // Subgraphs are read when all nodes of this graph are, so the next id is this node's.
+        let id = NodeId::new(self.model.nodes.len());
         let mut n = Node::blank(graph);
         let mut outputs: SmallVec<[&'a str; 2]> = SmallVec::new();
         let mut rest = Rest::default();
@@ -252,6 +267,8 @@ impl<'a> Decoder<'a> {
                 4 => n.op_type = self.intern(f.str()?),
                 5 => {
                     let k = n.attributes.len();
+                    // One is the rule, and a vector would begin with room for four.
+                    n.attributes.reserve_exact(1);
                     let a = self.attribute(&f, |index, payload| {
                         pending.push(PendingGraph { node: id, attribute: k, index, payload });
                     });
@@ -273,7 +290,7 @@ impl<'a> Decoder<'a> {
             let def = Def::Node { node: id, index: k as u32 };
             n.outputs.push(if name.is_empty() { None } else { Some(self.define(graph, name, def)) });
         }
-        self.model.place_node_raw(id, n);
+        self.model.append_node_raw(n);
         Ok(id)
     }
 
@@ -343,15 +360,19 @@ impl<'a> Decoder<'a> {
 
     fn value_infos(&mut self, fields: &[Field<'a>], id: GraphId) -> Outcome<()> {
         for (i, f) in fields.iter().enumerate() {
-            let (name, mut info) = self.cx.value_info(f).at(|| format!("value_info[{i}]"))?;
-            info.src_name = name.into();
+            let (name, mut info) =
+                self.cx.value_info(f, &mut self.types).at(|| format!("value_info[{i}]"))?;
             let known = self.scopes.last().and_then(|s| s.get(name)).copied();
             match known {
                 Some(v) if self.model.values[v.index()].info.is_none() => {
+                    info.src_name = self.model.values[v.index()].name.clone();
                     self.model.values[v.index()].info = Some(Box::new(info));
                     self.model.graphs[id.index()].value_info.push(v);
                 }
-                _ => self.model.graphs[id.index()].stale_info.push((name.into(), info)),
+                _ => {
+                    info.src_name = name.into();
+                    self.model.graphs[id.index()].stale_info.push((name.into(), info));
+                }
             }
         }
         Ok(())
@@ -368,7 +389,7 @@ impl<'a> Decoder<'a> {
             params: Vec::new(),
             dangling: Metadata::new(),
             dangling_name: None,
-            rest: Bytes::new(),
+            rest: EcoVec::new(),
         };
         if out.value.is_none() {
             out.dangling_name = a.tensor_name.map(Into::into);
@@ -402,7 +423,7 @@ impl<'a> Decoder<'a> {
             algorithm: None,
             initialization_binding: Vec::new(),
             update_binding: Vec::new(),
-            rest: Bytes::new(),
+            rest: EcoVec::new(),
         };
         let mut rest = Rest::default();
         let (mut graphs, mut bindings) = ([None, None], Vec::new());

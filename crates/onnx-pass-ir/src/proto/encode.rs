@@ -94,7 +94,7 @@ impl<'m> Encoder<'m> {
         for c in &h.configurations {
             self.rope.field(26, c);
         }
-        self.rope.splice(&h.rest);
+        self.rope.raw(&h.rest);
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl<'m> Encoder<'m> {
         for p in &g.metadata {
             pair(&mut self.rope, 16, p);
         }
-        self.rope.splice(&g.rest);
+        self.rope.raw(&g.rest);
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl<'m> Encoder<'m> {
         for d in &n.devices {
             self.rope.message(10, d);
         }
-        self.rope.splice(&n.rest);
+        self.rope.raw(&n.rest);
         Ok(())
     }
 
@@ -232,7 +232,7 @@ impl<'m> Encoder<'m> {
             }
             _ => {}
         }
-        self.rope.splice(&a.rest);
+        self.rope.raw(&a.rest);
         self.rope.end(mark);
         Ok(())
     }
@@ -274,7 +274,7 @@ impl<'m> Encoder<'m> {
                 self.rope.message(number, &entry);
             }
         }
-        self.rope.splice(&t.rest);
+        self.rope.raw(&t.rest);
         Ok(())
     }
 
@@ -312,7 +312,7 @@ impl<'m> Encoder<'m> {
         for p in &g.metadata {
             pair(&mut self.rope, 14, p);
         }
-        self.rope.splice(&g.rest);
+        self.rope.raw(&g.rest);
         Ok(())
     }
 }

@@ -1,6 +1,5 @@
 //! Encoding of the leaf messages.
 
-use bytes::Bytes;
 use ecow::EcoString;
 
 use super::encode::How;
@@ -64,8 +63,8 @@ pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str
         pair(rope, 16, p);
     }
     match placed {
-        Some(_) => rope.splice(&without_location(&t.rest)),
-        None => rope.splice(&t.rest),
+        Some(_) => rope.raw(&without_location(&t.rest)),
+        None => rope.raw(&t.rest),
     }
     rope.end(mark);
 }
@@ -87,14 +86,14 @@ fn typed(rope: &mut Rope, t: &Tensor, range: std::ops::RangeInclusive<u8>) {
 }
 
 /// The unknown fields without an explicit `data_location`, which no longer holds.
-fn without_location(rest: &Bytes) -> Bytes {
+fn without_location(rest: &[u8]) -> Vec<u8> {
     let (mut out, mut fields) = (Vec::new(), Fields::new(rest));
     while let Ok(Some(f)) = fields.next() {
         if f.number != 14 {
             out.extend_from_slice(f.whole);
         }
     }
-    out.into()
+    out
 }
 
 pub(crate) fn sparse_tensor(
@@ -118,7 +117,7 @@ pub(crate) fn sparse_tensor(
     for d in &t.dims {
         rope.int(3, *d);
     }
-    rope.splice(&t.rest);
+    rope.raw(&t.rest);
     rope.end(mark);
 }
 
@@ -129,14 +128,16 @@ pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueI
     }
     let mark = rope.begin(number);
     rope.str(1, name);
-    if let Some(t) = &info.ty {
-        ty(rope, 2, t);
+    match info.ty.as_deref() {
+        Some(d) if how.verbatim && !d.src.is_empty() => rope.splice(&d.src),
+        Some(d) => ty(rope, 2, &d.ty),
+        None => {}
     }
     rope.opt_str(3, info.doc.as_deref());
     for p in &info.metadata {
         pair(rope, 4, p);
     }
-    rope.splice(&info.rest);
+    rope.raw(&info.rest);
     rope.end(mark);
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ecow::EcoString;
+use ecow::{EcoString, EcoVec};
 use prost::Message;
+use rustc_hash::FxHashMap;
 
 use super::schema;
 use super::typed::TypedData;
 use super::wire::{Field, Fields};
 use crate::external::{External, ExternalRoot};
-use crate::model::{Metadata, OpsetImport, ValueInfo};
+use crate::model::{Declared, Metadata, OpsetImport, ValueInfo};
 use crate::tensor::{Dims, SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
 use crate::{DataType, Error};
@@ -62,15 +63,15 @@ impl<T, E: Into<Bad>> At<T> for Result<T, E> {
 
 /// Collects the fields that nobody knows, to be written back at the end of their message.
 #[derive(Default)]
-pub(crate) struct Rest(Vec<u8>);
+pub(crate) struct Rest(EcoVec<u8>);
 
 impl Rest {
     pub fn push(&mut self, f: &Field<'_>) {
         self.0.extend_from_slice(f.whole);
     }
 
-    pub fn take(self) -> Bytes {
-        if self.0.is_empty() { Bytes::new() } else { self.0.into() }
+    pub fn take(self) -> EcoVec<u8> {
+        self.0
     }
 }
 
@@ -144,13 +145,13 @@ impl Context {
     }
 
     /// A `ValueInfoProto`: its name, and the rest.
-    pub fn value_info<'a>(&self, f: &Field<'a>) -> Outcome<(&'a str, ValueInfo)> {
+    pub fn value_info<'a>(&self, f: &Field<'a>, types: &mut Types<'a>) -> Outcome<(&'a str, ValueInfo)> {
         let mut fields = Fields::new(f.len()?);
         let (mut name, mut info, mut rest) = ("", ValueInfo::default(), Rest::default());
         while let Some(f) = fields.next()? {
             match f.number {
                 1 => name = f.str()?,
-                2 => info.ty = Some(ty(&f, 0).at(|| "type".into())?),
+                2 => info.ty = Some(self.declared(&f, types)?),
                 3 => info.doc = Some(f.str()?.into()),
                 4 => info.metadata.push(pair(&f)?),
                 _ => rest.push(&f),
@@ -159,6 +160,21 @@ impl Context {
         info.rest = rest.take();
         info.src = self.slice(f.whole);
         Ok((name, info))
+    }
+}
+
+/// The declared types of a file, by their bytes: thousands of values share a few.
+pub(crate) type Types<'a> = FxHashMap<&'a [u8], Arc<Declared>>;
+
+impl Context {
+    fn declared<'a>(&self, f: &Field<'a>, types: &mut Types<'a>) -> Outcome<Arc<Declared>> {
+        if let Some(known) = types.get(f.whole) {
+            return Ok(known.clone());
+        }
+        let new = Declared { ty: ty(f, 0).at(|| "type".into())?, src: self.slice(f.whole) };
+        let new = Arc::new(new);
+        types.insert(f.whole, new.clone());
+        Ok(new)
     }
 }
 

@@ -172,6 +172,13 @@ impl Rope {
         encode_varint(len as u64, buf);
     }
 
+    /// Whole fields.
+    pub fn raw(&mut self, fields: &[u8]) {
+        if !fields.is_empty() {
+            self.buf().extend_from_slice(fields);
+        }
+    }
+
     pub fn bytes(&mut self, number: u32, payload: &[u8]) {
         self.header(number, payload.len());
         self.buf().extend_from_slice(payload);

@@ -38,6 +38,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field; `None` at the end. The error says what is wrong, without the place.
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Field<'a>>, String> {
         if self.buf.is_empty() {
             return Ok(None);
@@ -71,6 +72,7 @@ impl<'a> Fields<'a> {
     }
 }
 
+#[inline]
 fn key(buf: &mut &[u8]) -> Result<(u32, WireType), String> {
     let key = varint(buf)?;
     let number = u32::try_from(key >> 3).map_err(|_| "a field number out of range".to_string())?;
@@ -81,7 +83,19 @@ fn key(buf: &mut &[u8]) -> Result<(u32, WireType), String> {
     Ok((number, wire))
 }
 
+/// Most numbers take one byte.
+#[inline]
 fn varint(buf: &mut &[u8]) -> Result<u64, String> {
+    if let Some((&b, rest)) = buf.split_first()
+        && b < 0x80
+    {
+        *buf = rest;
+        return Ok(u64::from(b));
+    }
+    long_varint(buf)
+}
+
+fn long_varint(buf: &mut &[u8]) -> Result<u64, String> {
     decode_varint(buf).map_err(|_| "a number is cut short or too long".to_string())
 }
 

@@ -98,7 +98,7 @@ fn note_old(model: &Model, cx: &mut PassContext, old: &[Contradiction]) {
 
 fn check_lengths(model: &Model, binds: &Binds) -> Result<(), PassError> {
     let main = model.graph(model.main());
-    let outputs = main.outputs().iter().map(|o| (o.value(), o.info.ty.as_ref()));
+    let outputs = main.outputs().iter().map(|o| (o.value(), o.info.ty()));
     let inputs = main.inputs().iter().map(|v| (*v, model.declared_type(*v)));
     for (v, ty) in inputs.chain(outputs) {
         for (axis, dim) in ty.and_then(Type::dims).unwrap_or_default().iter().enumerate() {
