@@ -62,13 +62,16 @@ fn resize_to(cx: &mut NodeCx<'_>, rank: usize, axes: &[usize]) {
     let mut shape: Vec<Expr> = (0..rank).map(|a| dim_or_fresh(cx, (0, a), (0, a))).collect();
     let items = cx.items(3).filter(|items| items.len() == axes.len());
     let policy = cx.str("keep_aspect_ratio_policy").unwrap_or("stretch");
+    // With a policy, ONNX Runtime leaves axes alone that are counted from the end.
+    let from_end = cx.int_list("axes").is_some_and(|axes| axes.iter().any(|a| *a < 0));
     let kept = if policy == "stretch" {
         axes.iter()
             .enumerate()
             .map(|(i, _)| items.as_ref().and_then(|it| it.get(i).cloned().flatten()))
             .collect()
     } else {
-        keep_aspect(cx, axes, policy == "not_larger").unwrap_or_else(|| vec![None; axes.len()])
+        let kept = if from_end { None } else { keep_aspect(cx, axes, policy == "not_larger") };
+        kept.unwrap_or_else(|| vec![None; axes.len()])
     };
     for (a, size) in axes.iter().zip(kept) {
         let size = size.unwrap_or_else(|| cx.fresh(0, *a));

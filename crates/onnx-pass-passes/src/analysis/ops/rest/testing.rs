@@ -9,6 +9,7 @@ use super::super::super::{Analysis, Fact};
 
 /// An input of the node under test.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum In {
     /// A float tensor of this shape, the dims separated by spaces; `?` is an unknown rank.
     Shape(&'static str),

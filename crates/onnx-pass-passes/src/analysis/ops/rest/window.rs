@@ -64,7 +64,9 @@ impl Windows {
         (kernel - 1) * self.dilations[axis] + 1
     }
 
-    /// How many windows fit on an axis.
+    /// How many windows fit on an axis. (Of an input that is shorter than a window, padding included, the
+    /// standard makes nothing. ONNX Runtime's pools, whose division rounds towards zero, may make one element
+    /// of it; that is taken for its fault.)
     pub fn count(&self, axis: usize, input: &Expr, kernel: &Expr) -> Expr {
         let stride = c(self.strides[axis]);
         if self.auto_pad == AutoPad::Same {

@@ -91,6 +91,10 @@ fn plain(op_type: &str) -> Option<Rule> {
         | "QMoE"
         | "RotaryEmbedding"
         | "ScaledSiLU" => same_as_first,
+        "MurmurHash3" => |cx| {
+            let signed = cx.int_or("positive", 1) == 0;
+            same_shape(cx, 0, Some(if signed { DataType::INT32 } else { DataType::UINT32 }));
+        },
         "NGramRepeatBlock" => |cx| same_as(cx, 0, 1),
         "LinearAttentionGate" => |cx| {
             same_as_first(cx);
