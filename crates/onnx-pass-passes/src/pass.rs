@@ -178,6 +178,8 @@ pub struct PassContext {
     pub deployment: Deployment,
     /// What is known of symbols: bounds, equalities given by the user or learnt.
     pub facts: Facts,
+    /// The model as it came, for a step that compares; set when the pipeline has one.
+    pub original: Option<Model>,
     analysis: Option<(u64, Analysis)>,
 }
 

@@ -13,6 +13,8 @@ pub mod report;
 mod run;
 pub mod shipped;
 pub mod terminal;
+#[cfg(feature = "verify")]
+pub mod verify;
 pub mod weights;
 pub mod write;
 

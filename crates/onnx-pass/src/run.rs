@@ -50,7 +50,7 @@ pub enum RunError {
         /// The pass.
         pass: String,
         /// Its reason.
-        reason: PassError,
+        reason: Box<PassError>,
     },
     /// A pass broke the model or its own word: a fault of ours.
     #[error("{place}: {pass} left the model unsound (please report this): {}", escape(reason))]
@@ -68,7 +68,7 @@ pub enum RunError {
         /// The pipeline.
         pipeline: String,
         /// Why.
-        reason: PassError,
+        reason: Box<PassError>,
     },
 }
 
@@ -133,6 +133,7 @@ pub fn run_watched(
     let steps = steps(&table, &resolved.steps);
     let total = steps.len();
     let mut cx = PassContext::new();
+    cx.original = resolved.steps.iter().any(|step| step.pass == COMPARES).then(|| model.clone());
     if let Some(first) = steps.first() {
         watch.before(0, total, first.pass.name());
     }
@@ -153,9 +154,21 @@ pub fn run_watched(
     Ok(Run { model, artifacts, report })
 }
 
-/// The passes that a pipeline may name: those of the registry, then `own`. Of two with one name the first holds.
+/// The step that needs the model as it came.
+const COMPARES: &str = "verify";
+
+/// Steps that are more than a rewrite, and so stand here and not in the registry.
+const RUNNER_PASSES: &[&dyn Pass] = &[
+    #[cfg(feature = "verify")]
+    &crate::verify::Verify,
+];
+
+/// The passes that a pipeline may name, by name; then `own`. Of two with one name the first holds.
 pub fn passes(own: &[&'static dyn Pass]) -> Vec<&'static dyn Pass> {
-    registry::PASSES.iter().chain(own).copied().collect()
+    let mut passes: Vec<_> = registry::PASSES.iter().chain(RUNNER_PASSES).copied().collect();
+    passes.sort_by_key(|pass| pass.name());
+    passes.extend(own);
+    passes
 }
 
 /// What pipelines know of passes.
@@ -187,7 +200,7 @@ fn explained(pipeline: &Pipeline, error: manager::RunError) -> RunError {
             RunError::Pipeline(pipeline.dotted_option_error(step, &option, &reason))
         }
         manager::RunError::Pass { step, pass, source } => {
-            RunError::Refused { place: place(step), pass, reason: source }
+            RunError::Refused { place: place(step), pass, reason: Box::new(source) }
         }
         manager::RunError::Unsound { step, pass, reason } => {
             RunError::Unsound { place: place(step), pass, reason }

@@ -3,12 +3,12 @@
 //! Two values are equal when the same operator computes them from equal operands, and, for the small integer
 //! tensors of shape arithmetic, when their symbolic contents are the same, however they came to be.
 
-use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{AttrValue, DataType, GraphId, Model, NodeId, Tensor, ValueId};
-use rustc_hash::FxHashMap;
+use onnx_pass_ir::{AttrValue, DataType, GraphId, Model, NodeId, ValueId};
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::constants::is_pure;
 use crate::analysis::Analysis;
@@ -23,7 +23,7 @@ type Contents = (DataType, Arc<[Expr]>, Arc<[Option<Expr>]>);
 pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> {
     merge_constants(m, g)?;
     let mut by_contents: FxHashMap<Contents, ValueId> = FxHashMap::default();
-    let mut by_op: FxHashMap<String, NodeId> = FxHashMap::default();
+    let mut by_op: FxHashMap<u64, Vec<NodeId>> = FxHashMap::default();
     let mut merged = 0;
     for &v in m.graph(g).inputs() {
         if let Some(key) = contents(a, v) {
@@ -41,11 +41,10 @@ pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> 
             merged += u64::from(replace(m, n, 0, first)?);
             continue;
         }
-        let Some(key) = key(m, n) else { continue };
-        match by_op.get(&key).copied() {
-            None => {
-                by_op.insert(key, n);
-            }
+        let Some(key) = hash(m, n) else { continue };
+        let alike = by_op.entry(key).or_default();
+        match alike.iter().copied().find(|other| same(m, *other, n)) {
+            None => alike.push(n),
             Some(first) => {
                 for k in 0..m.node(n).outputs().len() {
                     if let Some(other) = m.node(first).output(k) {
@@ -120,43 +119,62 @@ fn merge_constants(m: &mut Model, g: GraphId) -> Result<(), PassError> {
     Ok(())
 }
 
-/// What a node computes: its operator, operands and attributes as a text.
-fn key(m: &Model, n: NodeId) -> Option<String> {
+/// A hash of what a node computes: its operator, operands and attributes. `None` for attributes that are not
+/// compared (graphs, large tensors).
+fn hash(m: &Model, n: NodeId) -> Option<u64> {
     let node = m.node(n);
-    let mut s = format!("{}|{}|{}|{}", node.domain(), node.op_type(), node.overload(), node.outputs().len());
-    for v in node.inputs() {
-        let _ = match v {
-            Some(v) => write!(s, "|{}", v.index()),
-            None => write!(s, "|-"),
-        };
-    }
-    let mut attributes: Vec<String> = Vec::new();
+    let mut h = FxHasher::default();
+    (node.domain(), node.op_type(), node.overload(), node.outputs().len(), node.inputs()).hash(&mut h);
+    // The order of attributes means nothing.
+    let mut attributes = 0u64;
     for at in node.attributes() {
-        attributes.push(format!("{}={}", at.name, attribute(&at.value)?));
+        let mut one = FxHasher::default();
+        (at.name.as_str(), at.value.kind()).hash(&mut one);
+        match &at.value {
+            AttrValue::Float(x) => x.to_bits().hash(&mut one),
+            AttrValue::Int(x) => x.hash(&mut one),
+            AttrValue::String(x) => x.hash(&mut one),
+            AttrValue::Floats(x) => x.iter().for_each(|f| f.to_bits().hash(&mut one)),
+            AttrValue::Ints(x) => x.hash(&mut one),
+            AttrValue::Strings(x) => x.hash(&mut one),
+            AttrValue::Tensor(t) => {
+                t.byte_len().filter(|n| *n <= SMALL)?;
+                t.dims.hash(&mut one);
+            }
+            AttrValue::Ref { name, .. } => name.hash(&mut one),
+            _ => return None,
+        }
+        attributes = attributes.wrapping_add(one.finish());
     }
-    attributes.sort_unstable();
-    for at in attributes {
-        s.push('|');
-        s.push_str(&at);
-    }
-    Some(s)
+    attributes.hash(&mut h);
+    Some(h.finish())
 }
 
-fn attribute(v: &AttrValue) -> Option<String> {
-    Some(match v {
-        AttrValue::Float(x) => format!("f{}", x.to_bits()),
-        AttrValue::Int(x) => format!("i{x}"),
-        AttrValue::String(x) => format!("s{x:?}"),
-        AttrValue::Floats(x) => format!("F{:?}", x.iter().map(|f| f.to_bits()).collect::<Vec<_>>()),
-        AttrValue::Ints(x) => format!("I{x:?}"),
-        AttrValue::Strings(x) => format!("S{x:?}"),
-        AttrValue::Tensor(t) => small_tensor(t)?,
-        AttrValue::Ref { name, kind } => format!("r{kind}{name:?}"),
-        _ => return None,
-    })
+/// Whether two nodes compute the same.
+fn same(m: &Model, a: NodeId, b: NodeId) -> bool {
+    let (a, b) = (m.node(a), m.node(b));
+    a.op_type() == b.op_type()
+        && a.domain() == b.domain()
+        && a.overload() == b.overload()
+        && a.inputs() == b.inputs()
+        && a.outputs().len() == b.outputs().len()
+        && a.attributes().len() == b.attributes().len()
+        && a.attributes()
+            .iter()
+            .all(|x| b.attribute(&x.name).is_some_and(|y| same_attribute(&x.value, &y.value)))
 }
 
-fn small_tensor(t: &Tensor) -> Option<String> {
-    t.byte_len().filter(|n| *n <= SMALL)?;
-    Some(format!("t{}{:?}{:?}", t.dtype.0, t.dims, t.bytes().ok()?))
+fn same_attribute(a: &AttrValue, b: &AttrValue) -> bool {
+    let bits = |v: &[f32]| v.iter().map(|f| f.to_bits()).collect::<Vec<_>>();
+    match (a, b) {
+        (AttrValue::Float(a), AttrValue::Float(b)) => a.to_bits() == b.to_bits(),
+        (AttrValue::Int(a), AttrValue::Int(b)) => a == b,
+        (AttrValue::String(a), AttrValue::String(b)) => a == b,
+        (AttrValue::Floats(a), AttrValue::Floats(b)) => bits(a) == bits(b),
+        (AttrValue::Ints(a), AttrValue::Ints(b)) => a == b,
+        (AttrValue::Strings(a), AttrValue::Strings(b)) => a == b,
+        (AttrValue::Tensor(a), AttrValue::Tensor(b)) => a.same_contents(b).unwrap_or(false),
+        (AttrValue::Ref { name: a, kind: k }, AttrValue::Ref { name: b, kind: l }) => a == b && k == l,
+        _ => false,
+    }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use ecow::{EcoString, eco_format};
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Def, Dim, Model, NewNode, NodeId, Place, Tensor, TensorData, Type, Use, ValueId};
+use onnx_pass_ir::{
+    DataType, Def, Dim, Model, NewNode, NodeId, Place, Tensor, TensorData, Type, Use, ValueId,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::discover::{self, Cache, Form, Found};
@@ -25,6 +27,8 @@ pub struct Elimination {
     symbols: BTreeSet<EcoString>,
     /// What was done with each cache, by input.
     done: FxHashMap<ValueId, String>,
+    /// Types and shapes of the caches' inputs, as the model came.
+    shapes: FxHashMap<ValueId, (DataType, Vec<Expr>)>,
 }
 
 impl Elimination {
@@ -37,6 +41,7 @@ impl Elimination {
             writers: Vec::new(),
             symbols: BTreeSet::new(),
             done: FxHashMap::default(),
+            shapes: FxHashMap::default(),
         }
     }
 
@@ -50,6 +55,7 @@ impl Elimination {
         self.bind_selector(m, cx)?;
         let rows_before = self.caches.clone();
         self.plan_buffers(m, cx)?;
+        self.remember_shapes(m, cx);
         self.drop_presents(m);
         self.leave_out_operands(m)?;
         self.replace_writers(m)?;
@@ -142,6 +148,13 @@ impl Elimination {
             ));
         }
         Ok(())
+    }
+
+    fn remember_shapes(&mut self, m: &Model, cx: &mut PassContext) {
+        let inputs = self.inputs();
+        let a = cx.analysis(m);
+        let known = inputs.iter().filter_map(|v| Some((*v, (a.dtype(*v)?, a.shape(*v)?.to_vec()))));
+        self.shapes = known.collect();
     }
 
     fn drop_presents(&self, m: &mut Model) {
@@ -301,15 +314,13 @@ impl Elimination {
         self.keep_masks(m, cx, &put, &inputs);
         lengths::substitute(m, &|s| put.get(s).cloned());
         // Lengths without a name in the file are known by their place.
-        let a = cx.analysis(m).clone();
         for v in inputs {
-            if m.value(v).def() != Def::Input {
+            let Some((dtype, shape)) = self.shapes.get(&v).filter(|_| m.value(v).def() == Def::Input) else {
                 continue;
-            }
-            let (Some(shape), Some(dtype)) = (a.shape(v), a.dtype(v)) else { continue };
+            };
             let told: Vec<Expr> = shape.iter().map(|d| d.substitute(&|s| put.get(s).cloned())).collect();
-            if told.as_slice() != shape {
-                m.set_type(v, Type::tensor(dtype, Some(told.iter().map(Dim::from_expr).collect())));
+            if told != *shape {
+                m.set_type(v, Type::tensor(*dtype, Some(told.iter().map(Dim::from_expr).collect())));
             }
         }
     }
@@ -356,7 +367,7 @@ impl Elimination {
 
     /// Reads of a cache that are left get an empty tensor, or zeros; then the input goes.
     fn replace_inputs(&mut self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
-        let a = cx.analysis(m).clone();
+        let a = cx.take_analysis(m);
         let inputs: Vec<ValueId> = self.inputs().into_iter().filter(|v| m.is_live_value(*v)).collect();
         let mut dims = lengths::Dims::new(&a, &inputs);
         for &v in &inputs {
@@ -506,7 +517,7 @@ impl Elimination {
     /// Declares outputs and `value_info` as what they are now, and sees that no symbol of the caches is left.
     fn redeclare(&self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
         let kept = lengths::input_symbols(m);
-        let a = cx.analysis(m).clone();
+        let a = cx.take_analysis(m);
         let gone = |d: &Dim| match d {
             Dim::Symbol(s) => {
                 Expr::parse_dim(s).symbols().iter().any(|s| self.symbols.contains(s) && !kept.contains(s))

@@ -21,6 +21,9 @@ pub fn rewrite(
     writers: &[Writer],
     caches: &[ValueId],
 ) -> Result<(), PassError> {
+    if writers.is_empty() {
+        return Ok(());
+    }
     // A second symbol may turn out to be the chunk's length (a compute context), which changes what the gathers
     // read; so they are looked at again after each such finding.
     for _ in 0..=writers.len() {

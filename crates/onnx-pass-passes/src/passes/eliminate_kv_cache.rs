@@ -114,10 +114,16 @@ impl Pass for EliminateKvCache {
 
     fn run(&self, model: &mut Model, cx: &mut PassContext) -> Result<Outcome, PassError> {
         let options: Options = cx.parse()?;
-        let mut trial = model.clone();
-        inline_layers(&mut trial, cx)?;
-        let found = narrow(&trial, discover::discover(&trial, cx.analysis(&trial)), &options)?;
-        note_rejected(&trial, cx, &found)?;
+        // Calls on the way are inlined to see what is in them; a model without a cache keeps its own.
+        let mut inlined = None;
+        if !discover::calls_on_the_way(model).is_empty() {
+            let mut trial = model.clone();
+            inline_layers(&mut trial, cx)?;
+            inlined = Some(trial);
+        }
+        let trial = inlined.as_ref().unwrap_or(model);
+        let found = narrow(trial, discover::discover(trial, cx.analysis(trial)), &options)?;
+        note_rejected(trial, cx, &found)?;
         if found.caches.is_empty() {
             if options.require {
                 return Err(PassError::refused_with(
@@ -129,7 +135,9 @@ impl Pass for EliminateKvCache {
             cx.note("", "no cache was found; the model is as it was");
             return Ok(Outcome::Unchanged);
         }
-        *model = trial;
+        if let Some(trial) = inlined {
+            *model = trial;
+        }
         let assume: FxHashSet<String> = options.assume.iter().cloned().collect();
         let keep_present = options.present.as_deref() == Some("keep");
         Elimination::new(found, assume, keep_present).run(model, cx)?;

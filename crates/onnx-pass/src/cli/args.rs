@@ -33,6 +33,9 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// List the passes and the pipelines that come with the program, or show the documentation of one pass.
     Passes(PassesArgs),
+    /// Hold a rewritten model to its original, by running both in ONNX Runtime.
+    #[cfg(feature = "verify")]
+    Verify(VerifyArgs),
     /// Print the JSON Schema of pipelines, so that editors complete them, or of reports.
     Schema(SchemaArgs),
     /// Print a script that completes the arguments in a shell.
@@ -88,6 +91,9 @@ pub struct RunArgs {
     /// Read external weights through symbolic links too, as the caches of model hubs have them.
     #[arg(long)]
     pub allow_symlinks: bool,
+    /// What is done with weights in files beside the model.
+    #[arg(long, value_enum, default_value_t = WeightsAs::Auto, value_name = "HOW")]
+    pub weights: WeightsAs,
     /// Skip models whose outputs were made by this version, pipeline, variables and model already.
     #[arg(long, conflicts_with_all = ["in_place", "dry_run"])]
     pub if_changed: bool,
@@ -103,6 +109,23 @@ pub enum ReportAs {
     Text,
     /// JSON; `onnx-pass schema report` describes it.
     Json,
+}
+
+/// What is done with weights in files beside the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WeightsAs {
+    /// Refer to the same file from the same folder; else share its blocks where the file system can; else copy.
+    Auto,
+    /// Refer to the same file, which must lie in the output's folder or below it.
+    Reference,
+    /// Share the file's blocks, which not every file system can.
+    Reflink,
+    /// Give the file a second name (current `onnx` refuses such files, the original as well).
+    Link,
+    /// Copy the file.
+    Copy,
+    /// Take the weights into the model.
+    Embed,
 }
 
 #[derive(Debug, Args)]
@@ -143,6 +166,60 @@ pub struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+#[cfg(feature = "verify")]
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onnx-pass verify model.onnx out/model.onnx --set batch=2 --set seq_len=8
+      random inputs of these lengths; caches that only the original has are empty
+  onnx-pass verify model.onnx out/model.onnx --inputs recorded.npz --rename image_embeds=pixel_values_RetainedState
+      recorded inputs; an output has another name now
+
+ONNX Runtime is looked for where ORT_DYLIB_PATH says, else in the onnxruntime package of the python3 on the PATH.
+Exit code: 0 all outputs are equal within the tolerance, 1 they are not or cannot be compared.")]
+pub struct VerifyArgs {
+    /// The model as it was.
+    pub original: PathBuf,
+    /// The model that was made of it.
+    pub rewritten: PathBuf,
+    /// The length of a symbol in the shapes of the inputs.
+    #[arg(long = "set", value_name = "SYMBOL=LENGTH", value_parser = parse_length)]
+    pub set: Vec<(String, i64)>,
+    /// Inputs as NumPy saves them; several files are several runs.
+    #[arg(long, value_name = "FILE.npz")]
+    pub inputs: Vec<PathBuf>,
+    /// An input or output that has another name now.
+    #[arg(long, value_name = "NEW=OLD", value_parser = parse_rename)]
+    pub rename: Vec<(String, String)>,
+    /// Let differences pass that are below this part of the original's number [default: by type, 1e-4 for float32].
+    #[arg(long)]
+    pub rtol: Option<f64>,
+    /// Let differences pass that are below this [default: by type, 1e-5 for float32].
+    #[arg(long)]
+    pub atol: Option<f64>,
+    /// Another one makes other inputs.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Read external weights through symbolic links too.
+    #[arg(long)]
+    pub allow_symlinks: bool,
+}
+
+#[cfg(feature = "verify")]
+fn parse_length(text: &str) -> Result<(String, i64), String> {
+    let (name, length) = text.rsplit_once('=').ok_or("write `--set SYMBOL=LENGTH`")?;
+    match length.trim().parse::<i64>() {
+        Ok(length) if length >= 0 => Ok((name.trim().to_owned(), length)),
+        _ => Err(format!("`{length}` is no length")),
+    }
+}
+
+#[cfg(feature = "verify")]
+fn parse_rename(text: &str) -> Result<(String, String), String> {
+    let (new, old) = text.split_once('=').ok_or("write `--rename NEW=OLD`")?;
+    Ok((new.to_owned(), old.to_owned()))
 }
 
 fn parse_override(text: &str) -> Result<Override, String> {

@@ -5,6 +5,8 @@ mod output;
 mod passes;
 mod run;
 mod schema;
+#[cfg(feature = "verify")]
+mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ use output::Output;
 /// Reads the arguments, does what they say, prints the error in one line. The exit code is 0 when all went well,
 /// 1 when something was refused or failed, 2 when the arguments make no sense.
 pub fn main() -> ExitCode {
+    onnx_pass_ir::install_sigbus_handler();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -45,6 +48,8 @@ fn dispatch(cli: Cli, out: &mut Output) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
         Command::Run(args) => run::run(&args, out),
         Command::Passes(args) => passes::passes(&args, out),
+        #[cfg(feature = "verify")]
+        Command::Verify(args) => verify::verify(&args, out),
         Command::Schema(args) => schema::schema(&args, out),
         Command::Completions(args) => schema::completions(&args, out),
     }

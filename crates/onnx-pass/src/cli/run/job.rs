@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use onnx_pass_ir::{Model, ReadOptions, WriteOptions};
+use super::super::args::{RunArgs, WeightsAs};
+use onnx_pass_ir::{Model, ReadOptions, Weights, WriteOptions, Written};
 use onnx_pass_passes::manager::StepReport;
 
 use super::plan::Job;
@@ -33,6 +34,8 @@ pub struct Made {
     pub report: Option<Report>,
     /// The files that were written, or would be.
     pub files: Vec<PathBuf>,
+    /// What was noticed while they were written.
+    pub notes: Vec<String>,
 }
 
 /// Does one job. Nothing is written unless everything went well.
@@ -49,7 +52,7 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
         (true, Some(output)) => {
             let key = Key::of(shared, job, &model)?;
             if let Some(files) = stamp::up_to_date(output, &key) {
-                return Ok(Made { hash: Some(key.to_string()), report: None, files });
+                return Ok(Made { hash: Some(key.to_string()), report: None, files, notes: Vec::new() });
             }
             Some(key)
         }
@@ -57,16 +60,18 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
     };
     let settings = RunSettings { model_file: file_name(job), ..shared.settings.clone() };
     let run = run_watched(shared.pipeline, model, &settings, &mut Watcher::new(shared))?;
-    let files = files(job, &run.artifacts);
+    let (mut files, mut notes) = (files(job, &run.artifacts), Vec::new());
     let hash = key.as_ref().map(ToString::to_string);
     let Run { model, artifacts, report } = run;
     if let (Some(output), false) = (&job.output, args.dry_run) {
-        write(&model, &artifacts, output, args.in_place)?;
+        let written = write(&model, &artifacts, output, args)?;
+        files = made_files(&written, &files);
+        notes = written.notes;
         if let Some(key) = key {
             stamp::write(output, &key, &files)?;
         }
     }
-    Ok(Made { hash, report: Some(report), files })
+    Ok(Made { hash, report: Some(report), files, notes })
 }
 
 fn file_name(job: &Job) -> String {
@@ -82,7 +87,12 @@ fn files(job: &Job, artifacts: &[Artifact]) -> Vec<PathBuf> {
 
 /// The files beside the model are on the disk before the model is replaced, and at their places right after it,
 /// so that a disk that is full or a folder that is read-only changes none of them.
-fn write(model: &Model, artifacts: &[Artifact], output: &Path, in_place: bool) -> Result<(), Box<dyn Error>> {
+fn write(
+    model: &Model,
+    artifacts: &[Artifact],
+    output: &Path,
+    args: &RunArgs,
+) -> Result<Written, Box<dyn Error>> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let made = folder.map(NewFolder::make).transpose()?;
     let staged = artifacts
@@ -90,14 +100,34 @@ fn write(model: &Model, artifacts: &[Artifact], output: &Path, in_place: bool) -
         .map(|artifact| Staged::new(&output.with_file_name(&artifact.name), artifact.text.as_bytes()))
         .collect::<Result<Vec<_>, _>>()?;
     refuse_what_is_no_model(output)?;
-    model.write(output, &WriteOptions { in_place, ..WriteOptions::default() })?;
+    let options = WriteOptions {
+        in_place: args.in_place,
+        weights: match args.weights {
+            WeightsAs::Auto => Weights::Auto,
+            WeightsAs::Reference => Weights::Reference,
+            WeightsAs::Reflink => Weights::Reflink,
+            WeightsAs::Link => Weights::Link,
+            WeightsAs::Copy => Weights::Copy,
+            WeightsAs::Embed => Weights::Embed,
+        },
+        allow_symlinks: args.allow_symlinks,
+        ..WriteOptions::default()
+    };
+    let written = model.write(output, &options)?;
     for file in staged {
         file.commit()?;
     }
     if let Some(folder) = made {
         folder.keep();
     }
-    Ok(())
+    Ok(written)
+}
+
+/// The model first, then its data, then the files of the passes.
+fn made_files(written: &Written, planned: &[PathBuf]) -> Vec<PathBuf> {
+    let data = written.files.iter().filter(|file| !planned.contains(file));
+    let (model, beside) = planned.split_at(planned.len().min(1));
+    model.iter().chain(data).chain(beside).cloned().collect()
 }
 
 /// A folder that is made for the output, and is taken back when nothing comes to lie in it.

@@ -36,6 +36,9 @@ pub fn tell(args: &RunArgs, results: &[Done], out: &mut Output) -> Result<(), Bo
 fn one(args: &RunArgs, made: &Made) -> String {
     let style = Style { timings: args.timings };
     let mut out = made.report.as_ref().map(|report| report.to_text(style)).unwrap_or_default();
+    for note in &made.notes {
+        let _ = writeln!(out, "note: {}", escape(note));
+    }
     for file in &made.files {
         let did = match (&made.report, args.dry_run) {
             (None, _) => "up to date",
@@ -97,6 +100,7 @@ fn many(args: &RunArgs, results: &[Done]) -> String {
         for line in promises.chain(report.diagnostics.iter().map(ToString::to_string)) {
             said.push(line);
         }
+        said.extend(made.notes.iter().map(|note| format!("note: {note}")));
     }
     let mut out = table.render();
     for line in counted(said) {
@@ -134,6 +138,7 @@ fn json(args: &RunArgs, results: &[Done]) -> Result<Value, Box<dyn Error>> {
                 });
                 let files: Vec<_> = made.files.iter().map(|file| file.to_string_lossy()).collect();
                 model["files"] = json!(files);
+                model["notes"] = json!(made.notes);
                 if let Some(hash) = &made.hash {
                     model["hash"] = json!(hash);
                 }
