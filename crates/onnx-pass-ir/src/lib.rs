@@ -19,6 +19,7 @@ mod raw;
 mod source;
 pub mod sym;
 mod tensor;
+pub mod text;
 mod types;
 pub mod verify;
 mod view;

@@ -7,9 +7,13 @@ use crate::passes;
 pub static PASSES: &[&dyn Pass] = &[
     &passes::bind_inputs::BindInputs,
     &passes::custom_io::CustomIo,
+    &passes::eliminate_common_subexpressions::EliminateCommonSubexpressions,
     &passes::eliminate_dead_code::EliminateDeadCode,
+    &passes::eliminate_identities::EliminateIdentities,
     &passes::eliminate_kv_cache::EliminateKvCache,
+    &passes::fold_constants::FoldConstants,
     &passes::generate_specializations::GenerateSpecializations,
+    &passes::infer_shapes::InferShapes,
     &passes::inline_functions::InlineFunctions,
     &passes::prune_dynamic_axes::PruneDynamicAxes,
     &passes::rename::Rename,

@@ -149,8 +149,7 @@ pub fn show(m: &Model) -> String {
     let g = m.graph(m.main());
     let own = |v: &ValueId| declared(m, *v, m.declared_type(*v));
     let inputs: Vec<String> = g.inputs().iter().map(own).collect();
-    let outputs: Vec<String> =
-        g.outputs().iter().map(|o| declared(m, o.value(), o.info.ty())).collect();
+    let outputs: Vec<String> = g.outputs().iter().map(|o| declared(m, o.value(), o.info.ty())).collect();
     let mut inner: Vec<String> = Vec::new();
     for v in g.initializers() {
         let t = m.value(*v).initializer().expect("an initializer");

@@ -76,3 +76,50 @@ impl TypedData {
         Ok(())
     }
 }
+
+/// The typed field that holds elements of `dtype`, and its packed payload for contents in `raw_data` form;
+/// `None` for types that have no such field.
+pub(crate) fn from_raw(dtype: DataType, raw: &[u8]) -> Option<(u32, Vec<u8>)> {
+    let mut out = Vec::new();
+    let mut varint = |v: i64| prost::encoding::encode_varint(v as u64, &mut out);
+    let number = match dtype {
+        DataType::FLOAT | DataType::COMPLEX64 => return Some((4, raw.to_vec())),
+        DataType::DOUBLE | DataType::COMPLEX128 => return Some((10, raw.to_vec())),
+        DataType::INT64 => {
+            raw.as_chunks::<8>().0.iter().for_each(|c| varint(i64::from_le_bytes(*c)));
+            7
+        }
+        DataType::UINT64 => {
+            raw.as_chunks::<8>().0.iter().for_each(|c| varint(i64::from_le_bytes(*c)));
+            11
+        }
+        DataType::UINT32 => {
+            raw.as_chunks::<4>().0.iter().for_each(|c| varint(i64::from(u32::from_le_bytes(*c))));
+            11
+        }
+        DataType::INT32 => {
+            raw.as_chunks::<4>().0.iter().for_each(|c| varint(i64::from(i32::from_le_bytes(*c))));
+            5
+        }
+        DataType::INT16 => {
+            raw.as_chunks::<2>().0.iter().for_each(|c| varint(i64::from(i16::from_le_bytes(*c))));
+            5
+        }
+        DataType::INT8 => {
+            raw.iter().for_each(|b| varint(i64::from(*b as i8)));
+            5
+        }
+        _ => match dtype.bits()? {
+            16 => {
+                raw.as_chunks::<2>().0.iter().for_each(|c| varint(i64::from(u16::from_le_bytes(*c))));
+                5
+            }
+            2..=8 => {
+                raw.iter().for_each(|b| varint(i64::from(*b)));
+                5
+            }
+            _ => return None,
+        },
+    };
+    Some((number, out))
+}

@@ -55,6 +55,35 @@ pub(super) fn update(a: &mut Analysis, model: &Model, node: NodeId) -> bool {
     outputs.iter().zip(&before).any(|(v, old)| a.fact(*v) != old)
 }
 
+/// Computes a node's outputs from these contents of its inputs.
+pub(super) fn evaluate_node(
+    a: &mut Analysis,
+    model: &Model,
+    id: NodeId,
+    inputs: &[Option<Arc<Tensor>>],
+) -> Option<Vec<Option<Arc<Tensor>>>> {
+    let node = model.node(id);
+    let facts = &a.facts;
+    let known = |v: &ValueId| facts.get(v.index());
+    let cx = NodeCx {
+        model,
+        id,
+        node,
+        opset: model.opset(node.graph(), node.domain()).unwrap_or(1),
+        inputs: node.inputs().iter().map(|v| v.as_ref().and_then(known)).collect(),
+        outputs: node
+            .outputs()
+            .iter()
+            .map(|v| v.as_ref().and_then(known).cloned().unwrap_or_default())
+            .collect(),
+        symbols: &mut a.symbols,
+        bindings: &[],
+        impossible: &mut a.impossible,
+        scope: "",
+    };
+    fold::evaluate(&cx, inputs)
+}
+
 /// Runs `f` with a bound of depth that the stack allows: on this thread when the model nests little, else on
 /// one that is made for it.
 fn with_stack<R: Send>(model: &Model, f: impl FnOnce(usize) -> R + Send) -> R {

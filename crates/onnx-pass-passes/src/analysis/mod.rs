@@ -197,6 +197,17 @@ impl Analysis {
         driver::update(self, model, node)
     }
 
+    /// The contents of a node's outputs for these contents of its inputs, where they can be computed exactly,
+    /// however large.
+    pub(crate) fn evaluate(
+        &mut self,
+        model: &Model,
+        node: NodeId,
+        inputs: &[Option<Arc<Tensor>>],
+    ) -> Option<Vec<Option<Arc<Tensor>>>> {
+        driver::evaluate_node(self, model, node, inputs)
+    }
+
     /// Works out what is known of an input, initializer or other value that no node computes.
     pub fn update_source(&mut self, model: &Model, v: ValueId) {
         let fact = driver::source_fact(model, v);

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use onnx_pass_ir::{DataType, Model, NodeId, Tensor, ValueId};
+use onnx_pass_ir::{Attribute, GraphOwner, Model, NewNode, NodeId, Place, Tensor, Use, ValueId};
+use rustc_hash::FxHashSet;
 
 use crate::analysis::{Analysis, Fact};
 use crate::pass::PassError;
 
-/// A folded tensor may be this large. Larger ones would grow the file by more than the node that they replace.
-const MAX_BYTES: usize = 1024;
-
 /// Folds a node's known results, and lifts a `Constant` to an initializer. Gives whether it did.
-pub fn fold(m: &mut Model, a: &Analysis, node: NodeId) -> Result<bool, PassError> {
+///
+/// A result of at most `max_bytes` is folded always, a larger one when the constants that go with the node
+/// hold at least as many bytes and are in the file itself.
+pub fn fold(m: &mut Model, a: &mut Analysis, node: NodeId, max_bytes: usize) -> Result<bool, PassError> {
     let start = m.revision();
     if let Some(t) = m.constant_node(node) {
         if let Some(v) = m.node(node).output(0) {
@@ -22,49 +23,97 @@ pub fn fold(m: &mut Model, a: &Analysis, node: NodeId) -> Result<bool, PassError
     if m.node(node).subgraphs().next().is_some() || !is_pure(m, node) {
         return Ok(false);
     }
-    for k in 0..m.node(node).outputs().len() {
-        if !m.is_live_node(node) {
-            break;
-        }
-        let Some(v) = m.node(node).output(k) else { continue };
-        if m.is_unused(v) {
+    let read: Vec<ValueId> =
+        m.node(node).outputs().iter().flatten().copied().filter(|v| !m.is_unused(*v)).collect();
+    if read.is_empty() {
+        return Ok(false);
+    }
+    let known = contents(m, a, node, &read, max_bytes);
+    let whole = known.iter().all(Option::is_some);
+    for (v, t) in read.into_iter().zip(known) {
+        let Some(t) = t else { continue };
+        a.set(v, Fact::of_tensor(&t));
+        if whole {
+            m.make_constant(v, t)?;
             continue;
         }
-        if let Some(t) = known(a, v) {
-            m.make_constant(v, t)?;
+        // A result that its operator must have stays, unread; as a graph's output it keeps its name.
+        let returned = m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. }));
+        if !returned {
+            let name = m.name(v).to_string();
+            let c = place(m, node, &name, t.clone());
+            a.set(c, Fact::of_tensor(&t));
+            m.replace_uses(v, c);
         }
     }
     Ok(m.revision() != start)
 }
 
-/// The contents of a value, when they are the same in every run and small.
-fn known(a: &Analysis, v: ValueId) -> Option<Arc<Tensor>> {
-    let fact = a.fact(v);
-    if let Some(t) = &fact.tensor {
-        return t.byte_len().is_some_and(|n| n <= MAX_BYTES).then(|| t.clone());
+/// The contents of some results of a node, where they are known and may be folded.
+fn contents(
+    m: &Model,
+    a: &mut Analysis,
+    node: NodeId,
+    read: &[ValueId],
+    max_bytes: usize,
+) -> Vec<Option<Arc<Tensor>>> {
+    let mut known: Vec<Option<Arc<Tensor>>> = read.iter().map(|v| a.fact(*v).constant()).collect();
+    let replaced = replaced_bytes(m, node);
+    let within = |t: &Tensor| t.byte_len().is_some_and(|n| n <= max_bytes || n <= replaced);
+    if known.iter().any(Option::is_none) {
+        let fits = |v: &ValueId| {
+            let dims = a.fact(*v).const_shape();
+            let dtype = a.dtype(*v);
+            dims.zip(dtype)
+                .is_some_and(|(d, t)| within(&Tensor::with_data(t, &d, onnx_pass_ir::TensorData::None)))
+        };
+        let operands: Option<Vec<_>> = m
+            .node(node)
+            .inputs()
+            .iter()
+            .map(|v| v.map_or(Some(None), |v| a.fact(v).constant().map(Some)))
+            .collect();
+        if let Some(operands) = operands.filter(|_| read.iter().all(fits)) {
+            let results = a.evaluate(m, node, &operands).unwrap_or_default();
+            for (v, t) in m.node(node).outputs().iter().zip(results) {
+                if let Some(k) = v.and_then(|v| read.iter().position(|r| *r == v)) {
+                    known[k] = known[k].take().or(t);
+                }
+            }
+        }
     }
-    let dims = fact.const_shape()?;
-    let dtype = fact.dtype?;
-    if dims.contains(&0) {
-        return empty(dtype, &dims);
-    }
-    integers(fact, dtype, &dims)
+    known.into_iter().map(|t| t.filter(|t| within(t))).collect()
 }
 
-fn integers(fact: &Fact, dtype: DataType, dims: &[i64]) -> Option<Arc<Tensor>> {
-    let items = fact.const_items()?;
-    if dtype.is_float() {
-        return None;
+/// Bytes of the constants in the file that go when the node goes.
+fn replaced_bytes(m: &Model, node: NodeId) -> usize {
+    let mut seen = FxHashSet::default();
+    let mut bytes = 0;
+    for v in m.node(node).inputs().iter().flatten().filter(|v| seen.insert(**v)) {
+        let only = m.value(*v).uses().iter().all(|u| matches!(u, Use::Node { node: n, .. } if *n == node));
+        if let Some(t) = m.constant(*v).filter(|t| only && !t.is_external()) {
+            bytes += t.byte_len().unwrap_or(0);
+        }
     }
-    Tensor::integers(dtype, dims, &items)
-        .ok()
-        .filter(|t| t.byte_len().is_some_and(|n| n <= MAX_BYTES))
-        .map(Arc::new)
+    bytes
 }
 
-fn empty(dtype: DataType, dims: &[i64]) -> Option<Arc<Tensor>> {
-    dtype.bits()?;
-    Tensor::from_raw(dtype, dims, Vec::new()).ok().map(Arc::new)
+/// A new constant that `before` can read: an initializer, or a `Constant` node where an initializer cannot
+/// stand (in a function, and before IR 4).
+pub fn place(m: &mut Model, before: NodeId, name: &str, t: Arc<Tensor>) -> ValueId {
+    let graph = m.node(before).graph();
+    let in_function = matches!(m.graph(m.root_of(graph)).owner(), GraphOwner::Function(_));
+    let old_ir = m.header().ir_version.is_some_and(|ir| ir < 4);
+    if !in_function && !old_ir {
+        return m.add_initializer(graph, name, t);
+    }
+    let new = NewNode::new("Constant", &[], name)
+        .attr(Attribute::new("value", onnx_pass_ir::AttrValue::Tensor(t.clone())));
+    let node = m.add_node(Place::Before(before), new);
+    match m.node(node).output(0) {
+        Some(v) => v,
+        None => m.add_initializer(graph, name, t),
+    }
 }
 
 /// Whether a node computes the same from the same operands each time.

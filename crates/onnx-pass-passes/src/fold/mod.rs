@@ -3,6 +3,7 @@
 //! Every rule holds for every run of the model: it rests on the facts of [`crate::analysis`] and on what the
 //! operators mean. Rules run over the nodes in order until none applies.
 
+mod bodies;
 mod constants;
 mod eval;
 mod numbering;
@@ -11,30 +12,43 @@ mod targets;
 
 pub(crate) use eval::evaluate;
 
-use onnx_pass_ir::{GraphId, Model, NodeId};
+use std::collections::VecDeque;
+
+use onnx_pass_ir::{GraphId, Model, NodeId, Use};
+use rustc_hash::FxHashSet;
 
 use crate::analysis::Analysis;
 use crate::pass::{PassContext, PassError};
 use crate::passes::eliminate_dead_code;
 
 /// Rounds of analysis and rules. Each settles what the one before made possible; real models need three.
-const MAX_ROUNDS: usize = 12;
+const MAX_ROUNDS: usize = 64;
+/// Steps of one round over a graph, for each of its nodes.
+const MAX_STEPS: usize = 32;
 
 /// Which rules run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Known results become constants.
+    /// Known results become constants; known branches and loops are inlined.
     pub constants: bool,
-    /// Nodes that hand their operand on go; sequences of them are shortened; known branches are inlined.
+    /// Nodes that hand their operand on go; sequences of them are shortened.
     pub identities: bool,
     /// What is computed twice is computed once.
     pub common: bool,
+    /// A constant of at most this many bytes is made always, a larger one only when it replaces as much.
+    pub max_bytes: usize,
 }
 
 impl Rules {
+    /// No rule.
+    pub const NONE: Rules =
+        Rules { constants: false, identities: false, common: false, max_bytes: DEFAULT_MAX_BYTES };
     /// All of them.
-    pub const ALL: Rules = Rules { constants: true, identities: true, common: true };
+    pub const ALL: Rules = Rules { constants: true, identities: true, common: true, ..Rules::NONE };
 }
+
+/// Constants up to this size take little more room than the nodes that they replace.
+pub const DEFAULT_MAX_BYTES: usize = 1024;
 
 /// Applies every rule, and removes dead code, until nothing changes. Gives whether anything did.
 ///
@@ -54,9 +68,9 @@ pub fn run(m: &mut Model, cx: &mut PassContext, rules: Rules) -> Result<bool, Pa
     for _ in 0..MAX_ROUNDS {
         let start = m.revision();
         let analysis = cx.take_analysis(m);
-        let mut f = Folder { analysis, cx };
+        let mut f = Folder { analysis, cx, rules };
         for g in m.live_graphs() {
-            f.graph(m, g, rules)?;
+            f.graph(m, g)?;
         }
         if m.revision() == start {
             let analysis = f.analysis;
@@ -72,32 +86,69 @@ pub fn run(m: &mut Model, cx: &mut PassContext, rules: Rules) -> Result<bool, Pa
 struct Folder<'c> {
     analysis: Analysis,
     cx: &'c mut PassContext,
+    rules: Rules,
 }
 
 impl Folder<'_> {
-    fn graph(&mut self, m: &mut Model, g: GraphId, rules: Rules) -> Result<(), PassError> {
-        for n in m.node_ids(g) {
-            if m.is_live_node(n) {
-                self.node(m, n, rules)?;
+    /// The nodes of a graph in order; after a change the node and its readers once more, and what was inlined.
+    fn graph(&mut self, m: &mut Model, g: GraphId) -> Result<(), PassError> {
+        let mut queue: VecDeque<NodeId> = m.node_ids(g).into();
+        let mut waiting: FxHashSet<NodeId> = queue.iter().copied().collect();
+        let mut steps = queue.len().saturating_mul(MAX_STEPS);
+        while let Some(n) = queue.pop_front() {
+            waiting.remove(&n);
+            if !m.is_live_node(n) || m.node(n).graph() != g {
+                continue;
             }
+            steps = steps.saturating_sub(1);
+            let readers = readers(m, n);
+            let inner: Vec<NodeId> = m.node(n).subgraphs().flat_map(|b| m.node_ids(b)).collect();
+            let start = m.revision();
+            self.node(m, n)?;
+            if m.revision() == start {
+                continue;
+            }
+            if m.is_live_node(n) {
+                self.analysis.update(m, n);
+            }
+            if steps == 0 {
+                break;
+            }
+            let moved = inner.into_iter().filter(|i| m.is_live_node(*i) && m.node(*i).graph() == g);
+            let again: Vec<NodeId> = moved.chain(m.is_live_node(n).then_some(n)).collect();
+            for x in again.into_iter().rev().filter(|x| waiting.insert(*x)) {
+                queue.push_front(x);
+            }
+            queue.extend(readers.into_iter().filter(|x| waiting.insert(*x)));
         }
-        if rules.common {
+        if self.rules.common {
             let merged = numbering::merge(m, &self.analysis, g)?;
             self.cx.count("computed once instead of twice", merged);
         }
         Ok(())
     }
 
-    fn node(&mut self, m: &mut Model, n: NodeId, rules: Rules) -> Result<(), PassError> {
-        if rules.constants && constants::fold(m, &self.analysis, n)? {
+    fn node(&mut self, m: &mut Model, n: NodeId) -> Result<(), PassError> {
+        let rules = self.rules;
+        if rules.constants && constants::fold(m, &mut self.analysis, n, rules.max_bytes)? {
             self.cx.count("results folded to constants", 1);
             return Ok(());
         }
-        if !rules.identities || !m.is_live_node(n) {
-            return Ok(());
-        }
         let start = m.revision();
-        rules::apply(m, &self.analysis, n)?;
+        if rules.constants && m.is_live_node(n) {
+            match m.node(n).op_type() {
+                "If" => bodies::branch(m, &self.analysis, n)?,
+                "Loop" => bodies::repeat(m, &mut self.analysis, n)?,
+                _ => {}
+            }
+            if m.revision() != start {
+                self.cx.count("bodies inlined", 1);
+                return Ok(());
+            }
+        }
+        if rules.identities && m.is_live_node(n) {
+            rules::apply(m, &self.analysis, n)?;
+        }
         if m.revision() == start && m.is_live_node(n) && rules.constants {
             targets::shorten(m, &self.analysis, n)?;
         }
@@ -106,4 +157,18 @@ impl Folder<'_> {
         }
         Ok(())
     }
+}
+
+/// The nodes of the same graph that read a node's results.
+fn readers(m: &Model, n: NodeId) -> Vec<NodeId> {
+    let uses = m.node(n).outputs().iter().flatten().flat_map(|v| m.value(*v).uses());
+    let mut out: Vec<NodeId> = uses
+        .filter_map(|u| match *u {
+            Use::Node { node, .. } => Some(node),
+            Use::Output { .. } => None,
+        })
+        .collect();
+    out.sort_unstable();
+    out.dedup();
+    out
 }

@@ -11,9 +11,6 @@ pub fn apply(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError>
     if !m.node(node).domain().is_empty() {
         return Ok(());
     }
-    if m.node(node).is("If") {
-        return branch(m, a, node);
-    }
     if m.node(node).is("Concat") {
         drop_empty(m, a, node)?;
     }
@@ -26,21 +23,6 @@ pub fn apply(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError>
         "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => reshapes(m, a, node),
         _ => Ok(()),
     }
-}
-
-/// An `If` whose condition is known becomes the branch that it takes.
-fn branch(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError> {
-    let Some(condition) = m.node(node).input(0) else { return Ok(()) };
-    let known = match m.constant(condition) {
-        Some(t) => t.to_i64s().ok().and_then(|v| v.first().copied()),
-        None => a.fact(condition).const_items().and_then(|v| v.first().copied()),
-    };
-    let Some(known) = known else { return Ok(()) };
-    let name = if known != 0 { "then_branch" } else { "else_branch" };
-    if let Some(g) = m.node(node).attribute(name).and_then(Attribute::as_graph) {
-        m.inline_graph(node, g, &[])?;
-    }
-    Ok(())
 }
 
 /// Operands of a `Concat` without a row along its axis go.
@@ -65,7 +47,7 @@ fn drop_empty(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError
 }
 
 /// Makes everything read `v` in place of the node's first result.
-fn hand_on(m: &mut Model, node: NodeId, v: ValueId) -> Result<(), PassError> {
+pub(super) fn hand_on(m: &mut Model, node: NodeId, v: ValueId) -> Result<(), PassError> {
     let Some(old) = m.node(node).output(0) else { return Ok(()) };
     let returned = |x: ValueId| m.value(x).uses().iter().any(|u| matches!(u, Use::Output { .. }));
     if returned(old) {
@@ -98,12 +80,12 @@ fn become_identity(m: &mut Model, node: NodeId, v: ValueId) {
     m.set_op(node, "", "Identity");
 }
 
-fn same_shape(a: &Analysis, x: ValueId, y: ValueId) -> bool {
+pub(super) fn same_shape(a: &Analysis, x: ValueId, y: ValueId) -> bool {
     let (Some(x), Some(y)) = (a.shape(x), a.shape(y)) else { return false };
     x.len() == y.len() && x.iter().zip(y).all(|(x, y)| x == y || a.symbols.equal(x, y) == Some(true))
 }
 
-fn ints(m: &Model, a: &Analysis, v: ValueId) -> Option<Vec<i64>> {
+pub(super) fn ints(m: &Model, a: &Analysis, v: ValueId) -> Option<Vec<i64>> {
     a.fact(v).const_items().or_else(|| m.constant(v)?.to_i64s().ok())
 }
 

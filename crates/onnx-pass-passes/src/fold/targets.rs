@@ -4,6 +4,7 @@
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, NodeId, Tensor};
 
+use super::constants::place;
 use crate::analysis::Analysis;
 use crate::pass::PassError;
 
@@ -22,9 +23,8 @@ pub fn shorten(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassErro
         _ => None,
     };
     if let Some(t) = wanted {
-        let graph = m.node(node).graph();
         let name = format!("{}_target", m.name(target));
-        let v = m.add_initializer(graph, &name, Tensor::int64_vec(&t).shared());
+        let v = place(m, node, &name, Tensor::int64_vec(&t).shared());
         m.set_input(node, 1, Some(v));
     }
     Ok(())

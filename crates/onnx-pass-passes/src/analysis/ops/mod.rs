@@ -4,6 +4,8 @@
 mod core;
 mod rest;
 
+pub(crate) use core::permutation;
+
 use super::NodeCx;
 
 /// A rule: reads the inputs' facts, sets the outputs'. What it cannot tell it leaves unset.

@@ -9,6 +9,8 @@ mod reduce;
 mod shape;
 mod slice;
 
+pub(crate) use layout::permutation;
+
 use super::Rule;
 
 pub(super) use reduce::product_shape;
