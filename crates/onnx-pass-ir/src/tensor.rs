@@ -270,6 +270,22 @@ impl Tensor {
         }
     }
 
+    /// The BLAKE3 hash of the contents in `raw_data` form, so that typed and raw storage hash alike; type and
+    /// shape are no part of it. Strings are hashed with their lengths.
+    ///
+    /// # Errors
+    /// As [`Tensor::bytes`].
+    pub fn content_hash(&self) -> Result<[u8; 32]> {
+        let TensorData::Strings(strings) = &self.data else {
+            return Ok(*blake3::hash(&self.bytes()?).as_bytes());
+        };
+        let mut h = blake3::Hasher::new();
+        for s in strings {
+            h.update(&(s.len() as u64).to_le_bytes()).update(s);
+        }
+        Ok(*h.finalize().as_bytes())
+    }
+
     /// This tensor with another shape of the same number of elements; the contents are shared.
     pub fn reshaped(&self, dims: &[i64]) -> Tensor {
         Tensor { dims: Dims::from_slice(dims), src: Bytes::new(), ..self.clone() }

@@ -332,3 +332,96 @@ pub(crate) fn to_bytes(m: &Model, encoding: Encoding) -> Result<Bytes, Error> {
 
 /// Protobuf readers take no message beyond this.
 pub(crate) const MAX_MESSAGE: u64 = i32::MAX as u64;
+
+/// Parts of a model as bytes, for the text's notes. What names it holds are the current ones.
+pub(crate) struct Parts<'m>(Encoder<'m>);
+
+impl<'m> Parts<'m> {
+    /// `plan` is an empty one: what is outside of the model stays there.
+    pub fn new(m: &'m Model, plan: &'m Plan) -> Self {
+        Parts(Encoder { m, rope: Rope::new(Bytes::new()), how: How { verbatim: false, plan } })
+    }
+
+    /// What `write` writes, headers included.
+    fn fields(
+        &mut self,
+        write: impl FnOnce(&mut Encoder<'m>) -> Result<(), Error>,
+    ) -> Result<Vec<u8>, Error> {
+        self.0.rope = Rope::new(Bytes::new());
+        write(&mut self.0)?;
+        self.0.rope.finish();
+        self.0.rope.concat().map_err(|e| Error::io("the model's text", e))
+    }
+
+    /// The payload of the one message that `write` writes.
+    fn payload(
+        &mut self,
+        write: impl FnOnce(&mut Encoder<'m>) -> Result<(), Error>,
+    ) -> Result<Vec<u8>, Error> {
+        let whole = Bytes::from(self.fields(write)?);
+        Ok(super::wire::split_field(&whole)?.1.to_vec())
+    }
+
+    /// An `AttributeProto`.
+    pub fn attribute(&mut self, a: &Attribute, nesting: usize) -> Result<Vec<u8>, Error> {
+        self.payload(|e| e.attribute(5, a, nesting))
+    }
+
+    /// A function's default as a field.
+    pub fn attribute_default(&mut self, a: &Attribute) -> Result<Vec<u8>, Error> {
+        self.fields(|e| e.attribute(11, a, 0))
+    }
+
+    /// A `TensorProto`; `name` is the initializer's.
+    pub fn tensor(&mut self, t: &crate::Tensor, name: Option<&str>) -> Result<Vec<u8>, Error> {
+        self.payload(|e| {
+            tensor(&mut e.rope, 5, t, name, e.how);
+            Ok(())
+        })
+    }
+
+    /// The `TypeProto` of a declaration that a text cannot carry: one that is not `carried`, or that has
+    /// fields which the schema does not know.
+    pub fn unusual_type(&mut self, d: &Declared, carried: bool) -> Result<Option<Vec<u8>>, Error> {
+        let anew = self.payload(|e| {
+            super::encode_parts::ty(&mut e.rope, 2, &d.ty);
+            Ok(())
+        })?;
+        let source = if d.src.is_empty() { Bytes::new() } else { super::wire::split_field(&d.src)?.1 };
+        Ok(if source.len() > anew.len() { Some(source.to_vec()) } else { (!carried).then_some(anew) })
+    }
+
+    /// A graph's sparse initializer as a field.
+    pub fn sparse_initializer(&mut self, name: &str, t: &crate::SparseTensor) -> Result<Vec<u8>, Error> {
+        self.fields(|e| {
+            sparse_tensor(&mut e.rope, 15, t, Some(name), e.how);
+            Ok(())
+        })
+    }
+
+    /// A graph's quantization annotation as a field.
+    pub fn annotation(&mut self, a: &QuantAnnotation) -> Result<Vec<u8>, Error> {
+        self.fields(|e| {
+            e.annotation(a);
+            Ok(())
+        })
+    }
+
+    /// A model's training information as a field.
+    pub fn training(&mut self, t: &TrainingInfo) -> Result<Vec<u8>, Error> {
+        self.fields(|e| {
+            let mark = e.rope.begin(20);
+            e.training(t)?;
+            e.rope.end(mark);
+            Ok(())
+        })
+    }
+
+    /// A node's device configurations as fields.
+    pub fn devices(&mut self, n: &Node) -> Result<Vec<u8>, Error> {
+        self.fields(|e| {
+            n.devices.iter().for_each(|d| e.rope.message(10, d));
+            Ok(())
+        })
+    }
+}

@@ -450,7 +450,6 @@ impl Parser<'_> {
     fn function_attributes(&mut self, f: &mut Message) -> Result<()> {
         loop {
             let notes = self.c.take_notes()?;
-            let at = self.c.pos;
             let name = self.c.name("an attribute's name")?;
             if matches!(self.c.peek(), b':' | b'=') {
                 // A default holds no graph: the decoder refuses it.
@@ -458,8 +457,6 @@ impl Parser<'_> {
                 f.message(11, &a);
             } else if let Some(note) = notes.first() {
                 return self.misplaced(note, "an attribute without a default");
-            } else if name.is_empty() {
-                return self.c.fail_at(at, "an attribute without a name");
             } else {
                 f.str(6, &name);
             }
