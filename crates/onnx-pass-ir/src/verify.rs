@@ -130,6 +130,7 @@ impl Verifier<'_> {
 
     fn order(&mut self, g: GraphId) {
         let m = self.m;
+        let before = self.findings.len();
         for (id, n) in m.nodes(g) {
             for v in n.inputs.iter().flatten() {
                 let Some(producer) = m.value(*v).producer() else { continue };
@@ -138,6 +139,15 @@ impl Verifier<'_> {
                     self.report(m.describe(id), format!("reads `{}` before it is computed", m.name(*v)));
                 }
             }
+        }
+        // Nodes in a wrong order can be sorted; nodes in a circle cannot.
+        if self.findings.len() > before
+            && let Err(circle) = petgraph::algo::toposort(m.view(g), None)
+        {
+            self.report(
+                m.describe(circle.node_id()),
+                "computes from its own result, through other nodes".into(),
+            );
         }
     }
 
