@@ -31,7 +31,7 @@ from onnx import TensorProto, TypeProto
 warnings.filterwarnings("ignore")
 
 # What was reached. More is welcome: raise it then.
-AT_LEAST = 1940
+AT_LEAST = 1943
 
 
 def node_cases():

@@ -34,7 +34,10 @@ fn describe(path: &str, model: &Model) -> Value {
     for (id, value) in model.values().filter(|(_, v)| v.graph() == model.main()) {
         let fact = analysis.fact(id);
         let dims: Option<Vec<Value>> = fact.shape.as_ref().map(|s| s.iter().map(dim).collect());
-        let element = fact.other.as_ref().map(|o| {
+        let element = fact.other.as_ref().map(|mut o| {
+            while let Some(inner) = &o.element.other {
+                o = inner;
+            }
             let dims: Option<Vec<Value>> = o.element.shape.as_ref().map(|s| s.iter().map(dim).collect());
             let len = o.len.as_ref().map(dim);
             json!({"type": o.element.dtype.map(|t| t.to_string()), "dims": dims, "len": len})

@@ -447,6 +447,13 @@ fn input_dim(model: &Model, v: ValueId, axis: usize, d: &Dim, scope: &str) -> Ex
 
 /// What a declaration tells of a sequence, an optional or a map.
 fn other_fact(model: &Model, v: ValueId, ty: &Type, scope: &str) -> Option<OtherFact> {
+    other_fact_at(model, v, ty, scope, MAX_NESTED_TYPES)
+}
+
+/// Declared types nest in each other no deeper than this; what is further in is not known.
+const MAX_NESTED_TYPES: usize = 8;
+
+fn other_fact_at(model: &Model, v: ValueId, ty: &Type, scope: &str, depth: usize) -> Option<OtherFact> {
     let inner = match &ty.kind {
         TypeKind::Sequence(e) | TypeKind::Optional(e) => e.as_deref(),
         TypeKind::Map { .. } | TypeKind::SparseTensor(_) | TypeKind::Opaque { .. } => None,
@@ -461,6 +468,8 @@ fn other_fact(model: &Model, v: ValueId, ty: &Type, scope: &str) -> Option<Other
         };
         let dims = t.shape.as_ref().map(|s| s.dims.iter().enumerate().map(dim).collect());
         element = Fact::tensor(inner.and_then(Type::elem), dims);
+    } else if let (Some(inner), Some(depth)) = (inner, depth.checked_sub(1)) {
+        element.other = other_fact_at(model, v, inner, scope, depth).map(Box::new);
     }
     Some(OtherFact { ty: ty.clone(), element, len: None })
 }

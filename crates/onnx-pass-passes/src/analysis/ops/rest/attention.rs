@@ -107,3 +107,33 @@ fn causal_conv(cx: &mut NodeCx<'_>) {
     let channels = dim(cx, 0, 1).or(dim(cx, 1, 0));
     set_dims(cx, 1, Some(0), vec![dim(cx, 0, 0), channels, kept]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, In};
+
+    fn attention(inputs: &[&'static str]) -> Case {
+        let input = |s: &&'static str| if s.is_empty() { In::Absent } else { In::Shape(s) };
+        Case::new("Attention", 23).inputs(&inputs.iter().map(input).collect::<Vec<_>>()).outputs(4)
+    }
+
+    #[test]
+    fn four_dims() {
+        let case = attention(&["b 4 q 8", "b 2 k 8", "b 2 k 6", "", "b 2 p 8", "b 2 p 6"]);
+        assert_eq!(case.shapes(), ["b 4 q 6", "b 2 k+p 8", "b 2 k+p 6", "b 4 q k+p"]);
+    }
+
+    #[test]
+    fn three_dims() {
+        let case = attention(&["b q 32", "b k 16", "b k 12"]).int("q_num_heads", 4).int("kv_num_heads", 2);
+        assert_eq!(case.shapes(), ["b q 24", "b 2 k 8", "b 2 k 6", "b 4 q k"]);
+    }
+
+    #[test]
+    fn linear_attention_keeps_a_state() {
+        let inputs = [In::Shape("b t 16"), In::Shape("b t 8"), In::Shape("b t 6")];
+        let case = Case::new("LinearAttention", 27).inputs(&inputs).outputs(2);
+        let case = case.int("q_num_heads", 4).int("kv_num_heads", 2);
+        assert_eq!(case.shapes(), ["b t 12", "b 2 4 3"]);
+    }
+}

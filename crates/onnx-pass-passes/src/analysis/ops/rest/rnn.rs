@@ -44,3 +44,25 @@ fn ordered(cx: &NodeCx<'_>, output: usize, dims: &[Option<Expr>], order: &[usize
     };
     order.iter().enumerate().map(pick).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, In};
+
+    fn lstm(x: In) -> Case {
+        Case::new("LSTM", 14).inputs(&[x, In::Shape("2 16 5"), In::Shape("2 16 4")]).outputs(3)
+    }
+
+    #[test]
+    fn sequence_first_and_batch_first() {
+        let case = lstm(In::Shape("s b 5")).string("direction", "bidirectional");
+        assert_eq!(case.shapes(), ["s 2 b 4", "2 b 4", "2 b 4"]);
+        let case = lstm(In::Shape("b s 5")).string("direction", "bidirectional").int("layout", 1);
+        assert_eq!(case.shapes(), ["b s 2 4", "b 2 4", "b 2 4"]);
+    }
+
+    #[test]
+    fn the_weights_alone_tell_something() {
+        assert_eq!(lstm(In::Shape("?")).int("hidden_size", 4).shapes(), ["? 1 ? 4", "1 ? 4", "1 ? 4"]);
+    }
+}

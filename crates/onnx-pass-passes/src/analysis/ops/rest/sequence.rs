@@ -236,3 +236,64 @@ fn has_element(cx: &mut NodeCx<'_>) {
     };
     cx.set_items(0, DataType::BOOL, &[], vec![has]);
 }
+
+#[cfg(test)]
+mod tests {
+    use onnx_pass_ir::Tensor;
+
+    use super::super::testing::{Case, In};
+
+    /// The elements' shape and the length of the sequence that comes out.
+    fn found(case: Case) -> (String, String) {
+        let facts = case.facts();
+        let other = facts[0].other.as_deref().expect("a sequence");
+        let text =
+            |e: &super::Expr| if e.mentions_open() { "?".into() } else { e.to_string().replace(' ', "") };
+        let shape = other.element.shape.as_ref();
+        let shape = shape.map_or("unknown rank".into(), |s| s.iter().map(text).collect::<Vec<_>>().join(" "));
+        (shape, other.len.as_ref().map_or("?".into(), text))
+    }
+
+    trait Open {
+        /// True for a length that differs from element to element.
+        fn mentions_open(&self) -> bool;
+    }
+
+    impl Open for super::Expr {
+        fn mentions_open(&self) -> bool {
+            self.symbols().iter().any(|s| s.starts_with("?*"))
+        }
+    }
+
+    #[test]
+    fn only_what_all_elements_share_is_known() {
+        let case = Case::new("SequenceConstruct", 11).inputs(&[In::Shape("a 3"), In::Shape("b 3")]);
+        assert_eq!(found(case), ("? 3".into(), "2".into()));
+        let case = Case::new("SequenceConstruct", 11).inputs(&[In::Shape("a 3"), In::Shape("b")]);
+        assert_eq!(found(case), ("unknown rank".into(), "2".into()));
+    }
+
+    #[test]
+    fn splits() {
+        let case = |inputs: &[In]| found(Case::new("SplitToSequence", 24).inputs(inputs).int("axis", -1));
+        assert_eq!(case(&[In::Shape("a n")]), ("a 1".into(), "n".into()));
+        let size = |n| In::Is(Tensor::int64(&[], &[n]));
+        assert_eq!(case(&[In::Shape("a 6"), size(2)]), ("a 2".into(), "3".into()));
+        assert_eq!(case(&[In::Shape("a 7"), size(2)]), ("a ?".into(), "4".into()));
+        assert_eq!(case(&[In::Shape("a n"), size(2)]), ("a ?".into(), "(n+1)//2".into()));
+        let each = In::Is(Tensor::int64_vec(&[3, 4]));
+        assert_eq!(case(&[In::Shape("a 7"), each]), ("a ?".into(), "2".into()));
+        let squeezed = Case::new("SplitToSequence", 24).inputs(&[In::Shape("a n")]).int("keepdims", 0);
+        assert_eq!(found(squeezed), ("n".into(), "a".into()));
+    }
+
+    #[test]
+    fn an_optional_holds_what_it_was_given() {
+        let case = Case::new("Optional", 18).inputs(&[In::Shape("a 3")]);
+        assert_eq!(found(case), ("a 3".into(), "1".into()));
+        let has = Case::new("OptionalHasElement", 18).inputs(&[In::Shape("a 3")]).facts();
+        assert_eq!(has[0].const_items(), Some(vec![1]));
+        let has = Case::new("OptionalHasElement", 18).inputs(&[In::Absent]).facts();
+        assert_eq!(has[0].const_items(), Some(vec![0]));
+    }
+}

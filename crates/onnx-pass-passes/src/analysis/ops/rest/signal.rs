@@ -96,3 +96,30 @@ fn mel_weights(cx: &mut NodeCx<'_>) {
     let mels = scalar(cx, 0).unwrap_or_else(|| cx.fresh(0, 1));
     cx.set(0, output_dtype(cx), Some(vec![spectrum, mels]));
 }
+
+#[cfg(test)]
+mod tests {
+    use onnx_pass_ir::Tensor;
+
+    use super::super::testing::{Case, In};
+
+    fn scalar(n: i64) -> In {
+        In::Is(Tensor::int64(&[], &[n]))
+    }
+
+    #[test]
+    fn half_transforms_and_back() {
+        let dft = |x| Case::new("DFT", 20).inputs(&[In::Shape(x), In::Absent, scalar(1)]);
+        assert_eq!(dft("b n 1").shape(), "b n 2");
+        assert_eq!(dft("b n 1").int("onesided", 1).shape(), "b n//2+1 2");
+        assert_eq!(dft("b 6 2").int("onesided", 1).int("inverse", 1).shape(), "b 10 1");
+        let open = Case::new("DFT", 20).inputs(&[In::Shape("b n 1"), In::Absent, In::Shape("")]);
+        assert_eq!(open.shape(), "b n 2");
+    }
+
+    #[test]
+    fn frames() {
+        let stft = Case::new("STFT", 17).inputs(&[In::Shape("b n 1"), scalar(4), In::Shape("16")]);
+        assert_eq!(stft.shape(), "b n//4-3 9 2");
+    }
+}

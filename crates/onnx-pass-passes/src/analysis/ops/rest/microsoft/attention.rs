@@ -227,3 +227,67 @@ fn causal_conv(cx: &mut NodeCx<'_>) {
     let channels = dim(cx, 0, 1).or(dim(cx, 1, 0));
     set_dims(cx, 1, Some(0), vec![dim(cx, 0, 0), channels, kept]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Case, In};
+
+    fn case(op: &str, inputs: &[&'static str]) -> Case {
+        let input = |s: &&'static str| if s.is_empty() { In::Absent } else { In::Shape(s) };
+        Case::of("com.microsoft", op, 1).inputs(&inputs.iter().map(input).collect::<Vec<_>>())
+    }
+
+    fn grouped(query: &'static str, key: &'static str, past: &'static str, total: In) -> Case {
+        let given = |s: &'static str| if s.is_empty() { In::Absent } else { In::Shape(s) };
+        let inputs = [given(query), given(key), given(key), given(past), given(past), In::Shape("b"), total];
+        let case = Case::of("com.microsoft", "GroupQueryAttention", 1).inputs(&inputs).outputs(3);
+        case.int("num_heads", 4).int("kv_num_heads", 2)
+    }
+
+    #[test]
+    fn the_present_is_the_longer_of_buffer_and_sequence() {
+        let whole = In::Lengths("p+s");
+        let case = grouped("b s 32", "b s 16", "b 2 p 8", whole.clone());
+        assert_eq!(case.shapes(), ["b s 32", "b 2 p+s 8", "b 2 p+s 8"]);
+        let case = grouped("b s 32", "b s 16", "b 2 p 8", In::Lengths("t"));
+        assert_eq!(case.shapes(), ["b s 32", "b 2 max(p,t) 8", "b 2 max(p,t) 8"]);
+        let case = grouped("b s 32", "b s 16", "b 2 p 8", In::Shape(""));
+        assert_eq!(case.shapes(), ["b s 32", "b 2 ? 8", "b 2 ? 8"]);
+        let case = grouped("b s 32", "b s 16", "b 2 p 8", whole).int("sliding_window_cache", 1);
+        assert_eq!(case.shapes(), ["b s 32", "b 2 ? 8", "b 2 ? 8"]);
+    }
+
+    #[test]
+    fn packed_queries_hold_keys_and_values() {
+        let case = grouped("b s 64", "", "", In::Lengths("s"));
+        assert_eq!(case.shapes(), ["b s 32", "b 2 s 8", "b 2 s 8"]);
+    }
+
+    #[test]
+    fn shared_buffers_keep_their_length() {
+        let past = "2 b 2 p 4";
+        let inputs = ["b s 8", "8 24", "24", "", past];
+        let grown = case("Attention", &inputs).outputs(2).int("num_heads", 2);
+        assert_eq!(grown.shapes(), ["b s 8", "2 b 2 p+s 4"]);
+        let shared = case("Attention", &inputs).outputs(2).int("num_heads", 2);
+        assert_eq!(shared.int("past_present_share_buffer", 1).shapes(), ["b s 8", past]);
+    }
+
+    #[test]
+    fn heads_in_five_four_and_three_dims() {
+        let of = |inputs: &[&'static str]| case("MultiHeadAttention", inputs).int("num_heads", 2).outputs(3);
+        assert_eq!(of(&["b s 2 3 4"]).shapes(), ["b s 8", "b 2 s 4", "b 2 s 4"]);
+        assert_eq!(of(&["b s 8", "b k 2 2 4"]).shapes()[0], "b s 8");
+        assert_eq!(of(&["b s 8", "b 2 k 4", "b 2 k 3"]).shapes()[0], "b s 6");
+        let grown = of(&["b s 8", "b k 8", "b k 6", "", "", "", "b 2 p 4", "b 2 p 3"]);
+        assert_eq!(grown.shapes(), ["b s 6", "b 2 k+p 4", "b 2 k+p 3"]);
+    }
+
+    #[test]
+    fn a_convolution_s_state() {
+        let conv = |x: &'static str| case("CausalConvWithState", &[x, "c 1 4", "", "b c 3"]).outputs(2);
+        assert_eq!(conv("b c t").shapes(), ["b c t", "b c 3"]);
+        assert_eq!(conv("b t c").int("channels_last", 1).shapes(), ["b t c", "b c 3"]);
+        assert_eq!(conv("b c t").int("dilation", 2).shapes(), ["b c t", "b c 6"]);
+    }
+}

@@ -115,3 +115,23 @@ fn product(cx: &mut NodeCx<'_>, a: &[Expr], b: &[Expr]) -> Option<Vec<Expr>> {
     shape.extend(columns);
     Some(shape)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Case, In};
+
+    #[test]
+    fn transposed_operands() {
+        let fused = |a, b| Case::of("com.microsoft", "FusedMatMul", 1).inputs(&[In::Shape(a), In::Shape(b)]);
+        assert_eq!(fused("b k i", "j k").int("transA", 1).int("transB", 1).shape(), "b i j");
+        // The first axis of the three is the row.
+        assert_eq!(fused("i b k", "b k j").int("transBatchA", 1).shape(), "b i j");
+        assert_eq!(fused("i k", "k j").int("transBatchA", 1).shape(), "unknown rank");
+    }
+
+    #[test]
+    fn packed_weights_tell_nothing_but_the_attribute_does() {
+        let case = Case::of("com.microsoft", "MatMulNBits", 1).inputs(&[In::Shape("b s 64"), In::Shape("?")]);
+        assert_eq!(case.int("N", 10).int("K", 64).shape(), "b s 10");
+    }
+}
