@@ -255,8 +255,11 @@ impl Model {
 
     /// Sets input `slot` of a node, lengthening its inputs with absent ones where needed.
     pub fn set_input(&mut self, node: NodeId, slot: usize, value: Option<ValueId>) {
-        while self.nodes[node.index()].inputs.len() <= slot {
-            self.push_input_raw(node, None);
+        if self.nodes[node.index()].inputs.len() <= slot {
+            while self.nodes[node.index()].inputs.len() <= slot {
+                self.push_input_raw(node, None);
+            }
+            self.touch(node);
         }
         let n = &self.nodes[node.index()];
         let (old, pos) = (n.inputs[slot], n.use_pos[slot]);
@@ -596,8 +599,11 @@ impl Model {
 
     /// Removes output `index` of a graph; its value stays.
     pub fn remove_output(&mut self, graph: GraphId, index: usize) {
-        let o = self.graphs[graph.index()].outputs.remove(index);
-        self.drop_use(o.value, o.use_pos);
+        let o = &self.graphs[graph.index()].outputs[index];
+        let (value, pos) = (o.value, o.use_pos);
+        // While all outputs have their places: the use that moves up may be another output's of this graph.
+        self.drop_use(value, pos);
+        self.graphs[graph.index()].outputs.remove(index);
         for k in index..self.graphs[graph.index()].outputs.len() {
             let o = &self.graphs[graph.index()].outputs[k];
             let (v, pos) = (o.value, o.use_pos);

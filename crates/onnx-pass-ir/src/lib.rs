@@ -19,6 +19,8 @@ mod raw;
 mod source;
 pub mod sym;
 mod tensor;
+#[cfg(test)]
+mod tests;
 pub mod text;
 mod types;
 pub mod verify;

@@ -45,7 +45,12 @@ impl fmt::Display for Finding {
 
 /// Checks the model; an empty list means that it is sound.
 pub fn verify(m: &Model, level: Level) -> Vec<Finding> {
-    let mut v = Verifier { m, findings: Vec::new(), order: vec![u32::MAX; m.node_capacity()] };
+    let mut v = Verifier {
+        m,
+        findings: Vec::new(),
+        order: vec![u32::MAX; m.node_capacity()],
+        uses: vec![0; m.value_capacity()],
+    };
     let graphs = m.live_graphs();
     for &g in &graphs {
         for (i, (n, _)) in m.nodes(g).enumerate() {
@@ -62,6 +67,7 @@ pub fn verify(m: &Model, level: Level) -> Vec<Finding> {
             v.types(g);
         }
     }
+    v.no_other_uses();
     if level == Level::Full {
         v.calls();
     }
@@ -73,6 +79,8 @@ struct Verifier<'m> {
     findings: Vec<Finding>,
     /// Each node's position in its graph.
     order: Vec<u32>,
+    /// How many uses of each value there are.
+    uses: Vec<usize>,
 }
 
 impl Verifier<'_> {
@@ -82,6 +90,7 @@ impl Verifier<'_> {
 
     fn check_use(&mut self, v: ValueId, u: Use, pos: u32, graph: GraphId, place: &dyn Fn() -> String) {
         let value = self.m.value(v);
+        self.uses[v.index()] += 1;
         if value.uses.get(pos as usize) != Some(&u) {
             self.report(place(), format!("its use of `{}` is not entered", value.name));
         }
@@ -102,11 +111,9 @@ impl Verifier<'_> {
 
     fn uses(&mut self, g: GraphId) {
         let m = self.m;
-        let mut count = 0;
         for (id, n) in m.nodes(g) {
             for (slot, v) in n.inputs.iter().enumerate() {
                 let Some(v) = *v else { continue };
-                count += 1;
                 let u = Use::Node { node: id, slot: slot as u32 };
                 let pos = n.use_pos.get(slot).copied().unwrap_or(u32::MAX);
                 self.check_use(v, u, pos, g, &|| m.describe(id));
@@ -125,7 +132,19 @@ impl Verifier<'_> {
             let u = Use::Output { graph: g, index: k as u32 };
             self.check_use(o.value, u, o.use_pos, g, &|| format!("output {k} of {}", graph_name(m, g)));
         }
-        let _ = count;
+    }
+
+    /// Every use was found in its value's list, at a place of its own; more entries belong to nothing.
+    fn no_other_uses(&mut self) {
+        let m = self.m;
+        for (v, value) in m.values() {
+            if value.uses.len() != self.uses[v.index()] {
+                self.report(
+                    value.name.to_string(),
+                    format!("{} uses are entered, {} are there", value.uses.len(), self.uses[v.index()]),
+                );
+            }
+        }
     }
 
     fn order(&mut self, g: GraphId) {
@@ -205,7 +224,9 @@ impl Verifier<'_> {
         let m = self.m;
         for &v in &m.graph(g).initializers {
             let Some(t) = &m.value(v).init else { continue };
-            let Ok(count) = t.len() else {
+            let countable =
+                t.len().ok().filter(|n| t.dtype.bits().is_none() || t.dtype.byte_len(*n).is_some());
+            let Some(count) = countable else {
                 self.report(m.name(v).into(), format!("initializer has an impossible shape {:?}", t.dims));
                 continue;
             };

@@ -16,16 +16,20 @@ use crate::tensor::{Dims, SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
 use crate::{DataType, Error};
 
+/// Steps of a place that are told in full beside the five at its ends.
+const MOST_STEPS: usize = 4;
+
 /// What is wrong and where, the place growing outwards as the error passes up.
 #[derive(Debug)]
 pub(crate) struct Bad {
-    pub place: String,
+    /// Innermost first.
+    steps: Vec<String>,
     pub reason: String,
 }
 
 impl From<String> for Bad {
     fn from(reason: String) -> Self {
-        Bad { place: String::new(), reason }
+        Bad { steps: Vec::new(), reason }
     }
 }
 
@@ -37,7 +41,16 @@ impl From<&str> for Bad {
 
 impl From<Bad> for Error {
     fn from(b: Bad) -> Self {
-        Error::malformed(if b.place.is_empty() { "model".to_string() } else { b.place }, b.reason)
+        let outer_first: Vec<&str> = b.steps.iter().rev().map(String::as_str).collect();
+        let place = match outer_first.as_slice() {
+            [] => "model".to_string(),
+            // Graphs in graphs in graphs: who looks for it needs the ends.
+            [first, second, third, middle @ .., last_but_one, last] if middle.len() > MOST_STEPS => {
+                format!("{first}.{second}.{third}. … {} more … .{last_but_one}.{last}", middle.len())
+            }
+            all => all.join("."),
+        };
+        Error::malformed(place, b.reason)
     }
 }
 
@@ -51,12 +64,9 @@ pub(crate) trait At<T> {
 impl<T, E: Into<Bad>> At<T> for Result<T, E> {
     fn at(self, step: impl FnOnce() -> String) -> Outcome<T> {
         self.map_err(|e| {
-            let b: Bad = e.into();
-            let step = step();
-            Bad {
-                place: if b.place.is_empty() { step } else { format!("{step}.{}", b.place) },
-                reason: b.reason,
-            }
+            let mut b: Bad = e.into();
+            b.steps.push(step());
+            b
         })
     }
 }

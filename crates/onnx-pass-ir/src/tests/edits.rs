@@ -1,0 +1,130 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// One edit, by three numbers that choose what it is done to.
+type Step = (u8, u16, u16);
+
+/// A model with a branch that captures, to be edited at random.
+fn start() -> Model {
+    let mut m = small();
+    let main = m.main();
+    let (x, sum, w) = (value(&m, "x"), value(&m, "sum"), value(&m, "w"));
+    let branch = m.new_graph_raw(GraphOwner::Detached, None);
+    let inner = m.add_node(Place::End(branch), NewNode::new("Mul", &[sum, w], "inner"));
+    let v = m.node(inner).outputs()[0].unwrap();
+    m.add_output(branch, v, None);
+    let new =
+        NewNode::new("If", &[x], "chosen").attr(Attribute::new("then_branch", AttrValue::Graph(branch)));
+    let n = m.add_node(Place::End(main), new);
+    let chosen = m.node(n).outputs()[0].unwrap();
+    m.add_output(main, chosen, float_type());
+    sound(&m);
+    m
+}
+
+/// What a node at `at` may read: values of the graphs around it that are there before it.
+fn readable(m: &Model, graph: GraphId, before: Option<NodeId>) -> Vec<ValueId> {
+    let mut out = Vec::new();
+    let (mut graph, mut before) = (graph, before);
+    loop {
+        let g = m.graph(graph);
+        out.extend(g.inputs());
+        out.extend(g.initializers().iter().filter(|v| m.value(**v).def() == Def::Initializer));
+        out.extend(
+            m.nodes(graph)
+                .take_while(|(n, _)| Some(*n) != before)
+                .flat_map(|(_, n)| n.outputs().iter().flatten().copied()),
+        );
+        match (g.owner(), g.parent()) {
+            (GraphOwner::Node(n), Some(p)) => (graph, before) = (p, Some(n)),
+            _ => return out,
+        }
+    }
+}
+
+fn pick<T: Copy>(from: &[T], k: u16) -> Option<T> {
+    from.get(usize::from(k) % from.len().max(1)).copied()
+}
+
+fn apply(m: &mut Model, (what, a, b): Step) -> Option<()> {
+    let graphs = m.live_graphs();
+    let graph = pick(&graphs, a / 7)?;
+    let nodes = m.node_ids(graph);
+    let values: Vec<ValueId> =
+        m.values().filter(|(_, v)| graphs.contains(&v.graph())).map(|(v, _)| v).collect();
+    match what % 16 {
+        0 => {
+            let place = pick(&nodes, a).map_or(Place::End(graph), Place::Before);
+            let before = if let Place::Before(n) = place { Some(n) } else { None };
+            let from = readable(m, graph, before);
+            let inputs = [pick(&from, b)?, pick(&from, a)?];
+            m.add_node(place, NewNode::new("Add", &inputs, ["v", "sum", "x"][usize::from(b % 3)]));
+        }
+        1 => {
+            let n = pick(&nodes, a)?;
+            let v = pick(&readable(m, graph, Some(n)), b);
+            m.set_input(n, usize::from(b % 4), v.filter(|_| b % 5 > 0));
+        }
+        2 => m.remove_node(pick(&nodes, a)?).ok()?,
+        3 => m.rename_value(pick(&values, a)?, &format!("r{}", b % 9)).ok()?,
+        4 | 5 => {
+            let n = pick(&nodes, a)?;
+            let (old, new) = (pick(m.node(n).outputs(), b)??, pick(&readable(m, graph, Some(n)), b)?);
+            if what % 16 == 4 { m.replace_uses(old, new) } else { m.replace_value(old, new).ok()? }
+        }
+        6 => {
+            m.add_initializer(graph, "w", Tensor::float(&[1], &[f32::from(b)]).shared());
+        }
+        7 => m.remove_initializer(pick(m.graph(graph).initializers(), a)?).ok()?,
+        8 => {
+            m.add_input(m.main(), "x", float_type());
+        }
+        9 => m.remove_input(pick(m.graph(graph).inputs(), a)?).ok()?,
+        10 => m.set_type(
+            pick(&values, a)?,
+            Type::tensor(DataType::FLOAT, Some(vec![Dim::Known(i64::from(b % 4))])),
+        ),
+        11 => m.clear_value_info(pick(&values, a)?),
+        12 => {
+            let v = pick(&readable(m, graph, None), b)?;
+            m.add_output(graph, v, float_type());
+        }
+        13 if m.graph(graph).outputs().len() > 1 => {
+            m.remove_output(graph, usize::from(a) % m.graph(graph).outputs().len())
+        }
+        14 => m.truncate_inputs(pick(&nodes, a)?, usize::from(b % 3)),
+        15 => m.bind_input(pick(m.graph(graph).inputs(), a)?, Tensor::float(&[1], &[1.0]).shared()).ok()?,
+        _ => {}
+    }
+    Some(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn edits_keep_a_model_sound_and_what_is_written_is_what_is_there(
+        steps in prop::collection::vec(any::<Step>(), 1..40),
+        from_file in any::<bool>(),
+    ) {
+        let mut m = start();
+        if from_file {
+            m = reread(&m);
+        }
+        for step in steps {
+            let before = m.revision();
+            let text = m.to_bytes(Encoding::Anew).unwrap();
+            apply(&mut m, step);
+            sound(&m);
+            if m.revision() == before {
+                prop_assert!(text == m.to_bytes(Encoding::Anew).unwrap(), "{step:?} changed the model and not the revision");
+            }
+        }
+        m.sweep();
+        let back = reread(&m);
+        sound(&back);
+        let (ours, theirs) = (m.to_bytes(Encoding::Anew).unwrap(), back.to_bytes(Encoding::Anew).unwrap());
+        prop_assert!(ours == theirs, "what is read is not what was written");
+    }
+}
