@@ -4,7 +4,7 @@ use onnx_pass_ir::Model;
 use onnx_pass_passes::manager::{self, StepReport};
 use onnx_pass_passes::options::PassSpec;
 use onnx_pass_passes::pass::{Artifact, Pass, PassContext, PassError};
-use onnx_pass_passes::{docs, registry};
+use onnx_pass_passes::{deploy, docs, registry};
 
 use crate::pipeline::{Override, Pipeline, PipelineError, Position, ResolvedStep};
 use crate::report::Report;
@@ -149,6 +149,13 @@ pub fn run_watched(
     let options = manager::RunOptions { verify_each: settings.verify_each };
     let reports = manager::run(&mut model, &steps, &mut cx, options, &mut after)
         .map_err(|error| explained(pipeline, error))?;
+    if !stopped {
+        let file = if settings.model_file.is_empty() { "model.onnx" } else { &settings.model_file };
+        deploy::finish(&model, &mut cx, file).map_err(|reason| RunError::Artifacts {
+            pipeline: pipeline.origin().to_owned(),
+            reason: Box::new(reason),
+        })?;
+    }
     let artifacts = std::mem::take(&mut cx.artifacts);
     let report = Report::of(&resolved, &model, reports, cx, stopped);
     Ok(Run { model, artifacts, report })

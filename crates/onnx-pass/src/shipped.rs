@@ -22,7 +22,8 @@ pub struct Shipped {
 }
 
 /// All of them, by name.
-pub const PIPELINES: &[Shipped] = shipped!["clean-up", "single-shot"];
+pub const PIPELINES: &[Shipped] =
+    shipped!["clean-up", "infer-shapes", "qwen3-vl-embedding", "qwen3-vl-reranker", "single-shot"];
 
 impl Shipped {
     /// The pipeline.
