@@ -6,11 +6,15 @@ use crate::passes;
 /// Every pass, by name.
 pub static PASSES: &[&dyn Pass] = &[
     &passes::bind_inputs::BindInputs,
+    &passes::clip_to_float16_range::ClipToFloat16Range,
     &passes::custom_io::CustomIo,
+    &passes::deduplicate_initializers::DeduplicateInitializers,
     &passes::eliminate_common_subexpressions::EliminateCommonSubexpressions,
     &passes::eliminate_dead_code::EliminateDeadCode,
     &passes::eliminate_identities::EliminateIdentities,
     &passes::eliminate_kv_cache::EliminateKvCache,
+    &passes::embed::Embed,
+    &passes::externalize::Externalize,
     &passes::fold_constants::FoldConstants,
     &passes::generate_specializations::GenerateSpecializations,
     &passes::infer_shapes::InferShapes,
