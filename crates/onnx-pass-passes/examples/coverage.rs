@@ -6,6 +6,9 @@ use onnx_pass_passes::analysis::{Analysis, is_made_up};
 
 fn main() {
     let verbose = std::env::args().any(|a| a == "-v");
+    if let Some(dir) = std::env::args().find_map(|a| a.strip_prefix("--json=").map(str::to_string)) {
+        return std::env::args().skip(1).filter(|a| !a.starts_with('-')).for_each(|p| dump(&p, &dir));
+    }
     for path in std::env::args().skip(1).filter(|a| !a.starts_with('-')) {
         let model = match Model::read(&path) {
             Ok(m) => m,
@@ -75,4 +78,30 @@ fn main() {
             println!("    no rule: {:?}", a.without_rule);
         }
     }
+}
+
+/// One line of JSON a value of the main graph: name, type, dims and contents as expressions.
+fn dump(path: &str, dir: &str) {
+    let Ok(model) = Model::read(path) else { return };
+    let a = Analysis::of(&model, &Facts::new());
+    let text = |e: &onnx_pass_ir::sym::Expr| e.to_string();
+    let mut out = Vec::new();
+    for (_, n) in model.nodes(model.main()) {
+        for &v in n.outputs().iter().flatten() {
+            let f = a.fact(v);
+            let contents = f.tensor.as_ref().filter(|_| n.op_type() != "Constant");
+            let contents = contents.and_then(|t| {
+                t.to_f64s().ok().or_else(|| t.to_i64s().ok().map(|v| v.iter().map(|x| *x as f64).collect()))
+            });
+            out.push(serde_json::json!({
+                "name": model.name(v), "op": n.op_type(), "dtype": f.dtype.map(|t| t.0),
+                "shape": f.shape.as_ref().map(|s| s.iter().map(text).collect::<Vec<_>>()),
+                "items": f.items.as_ref().map(|i| i.iter().map(|e| e.as_ref().map(text)).collect::<Vec<_>>()),
+                "tensor": contents.filter(|v| v.len() < 5000 && v.iter().all(|x| x.is_finite())),
+                "other": f.other.is_some(),
+            }));
+        }
+    }
+    let name = path.rsplit('/').find(|p| *p != "model.onnx").unwrap_or("model").to_string();
+    let _ = std::fs::write(format!("{dir}/{name}.json"), serde_json::to_string(&out).unwrap_or_default());
 }

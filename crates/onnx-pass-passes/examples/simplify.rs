@@ -6,9 +6,9 @@ use onnx_pass_passes::{fold, manager::count_nodes, pass::PassContext};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let mut pairs = args[1..].chunks_exact(2).peekable();
+    let pairs = args[1..].chunks_exact(2);
     let several = args.len() > 3;
-    while let Some(pair) = pairs.next() {
+    for pair in pairs {
         if let Err(e) = one(&pair[0], &pair[1], several) {
             println!("{}: ERROR {e}", pair[0]);
         }

@@ -27,6 +27,8 @@ pub struct NodeCx<'a> {
     pub bindings: &'a [Attribute],
     /// Lengths that must agree and cannot; rules add to it through [`NodeCx::must_equal`].
     pub impossible: &'a mut Vec<Impossible>,
+    /// Pairs of symbolic lengths that are broadcast to each other and are not known to be equal.
+    pub disputes: &'a mut Vec<(Expr, Expr)>,
     /// The chain of calls that leads to this body; empty outside functions. It tells made-up symbols of
     /// different calls apart.
     pub scope: &'a str,
@@ -242,6 +244,9 @@ impl<'a> NodeCx<'a> {
         }
         if over_one(self.symbols, b) {
             return b.clone();
+        }
+        if !a.is_const() && !b.is_const() {
+            self.disputes.push((a.clone(), b.clone()));
         }
         a.max(b)
     }

@@ -24,19 +24,58 @@ const MAX_EVALUATED: usize = 16 << 10;
 
 /// Analyses a model.
 pub(super) fn analyse(model: &Model, given: &Facts) -> Analysis {
+    let mut a = walk_all(model, given, FxHashSet::default());
+    let wrong = disputed_inputs(model, &a);
+    if !wrong.is_empty() {
+        let axes = wrong.iter().filter_map(|c| Some((c.value, c.axis?))).collect();
+        a = walk_all(model, given, axes);
+        a.contradictions.extend(wrong);
+    }
+    a.contradictions.sort_by_key(|c| (c.value, c.axis));
+    a.contradictions.dedup();
+    a.impossible.dedup();
+    a
+}
+
+fn walk_all(model: &Model, given: &Facts, disputed: FxHashSet<(ValueId, usize)>) -> Analysis {
     let mut a = Analysis {
         facts: vec![Fact::default(); model.value_capacity()],
         symbols: given.clone(),
+        disputed,
         ..Analysis::default()
     };
     with_stack(model, |limit| {
         let mut walk = Walk::new(model, &mut a, limit);
         walk.model();
     });
-    a.contradictions.sort_by_key(|c| (c.value, c.axis));
-    a.contradictions.dedup();
-    a.impossible.dedup();
     a
+}
+
+/// Inputs whose declared length cannot be what it says.
+///
+/// Some exporters write `past_sequence_length + 1` for the length of a mask that has `past_sequence_length +
+/// sequence_length` elements. Such a declaration is a claim that only a run can refute, but the graph shows it:
+/// it broadcasts that length to another one over the declared symbols, and the two would have to be the same.
+fn disputed_inputs(model: &Model, a: &Analysis) -> Vec<Contradiction> {
+    let mut out = Vec::new();
+    for &v in model.graph(model.main()).inputs() {
+        let dims = model.declared_type(v).and_then(Type::dims).unwrap_or(&[]);
+        for (axis, d) in dims.iter().enumerate() {
+            let Some(e) = d.to_expr().filter(|e| !e.is_const() && e.as_symbol().is_none()) else { continue };
+            let named = |x: &Expr| x.symbols().iter().all(|s| a.declared.contains(s));
+            let other = a.disputes.iter().find_map(|(x, y)| match () {
+                () if *x == e && named(y) => Some(y),
+                () if *y == e && named(x) => Some(x),
+                () => None,
+            });
+            if let Some(other) = other {
+                let declared = d.symbol().unwrap_or_default().to_string();
+                let computed = other.to_string();
+                out.push(Contradiction { value: v, axis: Some(axis), declared, computed });
+            }
+        }
+    }
+    out
 }
 
 /// Works out one node anew.
@@ -79,6 +118,7 @@ pub(super) fn evaluate_node(
         symbols: &mut a.symbols,
         bindings: &[],
         impossible: &mut a.impossible,
+        disputes: &mut a.disputes,
         scope: "",
     };
     fold::evaluate(&cx, inputs)
@@ -155,7 +195,7 @@ impl<'m, 'a> Walk<'m, 'a> {
     fn model(&mut self) {
         let main = self.model.main();
         for &v in self.model.graph(main).inputs() {
-            let fact = source_fact(self.model, v);
+            let fact = input_fact(self.a, self.model, v);
             for d in fact.shape.iter().flat_map(|s| s.iter()) {
                 let named = d.symbols().into_iter().filter(|s| !is_made_up(s));
                 for s in named {
@@ -266,6 +306,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             symbols: &mut self.a.symbols,
             bindings: &self.bindings,
             impossible: &mut self.a.impossible,
+            disputes: &mut self.a.disputes,
             scope: &self.scope,
         };
         rule(&mut cx);
@@ -340,7 +381,11 @@ impl<'m, 'a> Walk<'m, 'a> {
     fn settle_dim(&mut self, v: ValueId, axis: usize, declared: &Dim, computed: &mut Expr) {
         let own = made_up(self.model, v, axis, &self.scope);
         if *computed == own {
-            *computed = self.evidence(v, axis, declared);
+            // Of a node with a body "not known" can mean that its ways differ, which no declaration mends.
+            let node = self.model.value(v).producer();
+            if node.is_none_or(|n| self.model.node(n).subgraphs().next().is_none()) {
+                *computed = self.evidence(v, axis, declared);
+            }
             return;
         }
         let Some(d) = self.meaningful(declared) else { return };
@@ -420,8 +465,21 @@ fn evaluate(cx: &mut NodeCx<'_>) {
     }
 }
 
+/// What is known of an input of the main graph, or of another value that no node computes.
+pub(super) fn input_fact(a: &Analysis, model: &Model, v: ValueId) -> Fact {
+    let mut fact = source_fact(model, v);
+    if let Some(shape) = fact.shape.as_ref().filter(|_| !a.disputed.is_empty()) {
+        let dim = |(axis, d): (usize, &Expr)| match a.disputed.contains(&(v, axis)) {
+            true => made_up(model, v, axis, ""),
+            false => d.clone(),
+        };
+        fact.shape = Some(shape.iter().enumerate().map(dim).collect());
+    }
+    fact
+}
+
 /// What is known of a value that no node computes.
-pub(super) fn source_fact(model: &Model, v: ValueId) -> Fact {
+fn source_fact(model: &Model, v: ValueId) -> Fact {
     if let Some(t) = model.constant(v) {
         return Fact::of_tensor(&t);
     }

@@ -165,6 +165,10 @@ pub struct Analysis {
     pub impossible: Vec<Impossible>,
     /// Operators without a rule (domain, name), each once, in order of occurrence.
     pub without_rule: Vec<(String, String)>,
+    /// Pairs of symbolic lengths that are broadcast to each other and are not known to be equal.
+    pub(crate) disputes: Vec<(Expr, Expr)>,
+    /// Axes of inputs whose declared length the graph disputes.
+    pub(crate) disputed: FxHashSet<(ValueId, usize)>,
     /// The symbols that the main graph's inputs declare.
     pub(crate) declared: FxHashSet<EcoString>,
 }
@@ -210,7 +214,7 @@ impl Analysis {
 
     /// Works out what is known of an input, initializer or other value that no node computes.
     pub fn update_source(&mut self, model: &Model, v: ValueId) {
-        let fact = driver::source_fact(model, v);
+        let fact = driver::input_fact(self, model, v);
         self.set(v, fact);
     }
 
