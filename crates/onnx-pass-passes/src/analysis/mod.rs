@@ -15,6 +15,8 @@ mod cx;
 mod driver;
 pub mod ops;
 pub(crate) mod strided;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -9,6 +9,8 @@ mod eval;
 mod numbering;
 mod rules;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use eval::evaluate;
 

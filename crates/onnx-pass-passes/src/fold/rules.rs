@@ -105,7 +105,9 @@ fn handed_on(m: &Model, a: &Analysis, node: NodeId) -> Option<ValueId> {
             let to = DataType(i32::try_from(n.int("to")?).ok()?);
             (a.dtype(x)? == to).then_some(x)
         }
-        "Reshape" | "Expand" | "Squeeze" | "Unsqueeze" | "Flatten" => same_shape(a, x, out).then_some(x),
+        "Reshape" | "Expand" | "Squeeze" | "Unsqueeze" | "Flatten" | "Split" => {
+            same_shape(a, x, out).then_some(x)
+        }
         "Slice" => {
             let forward = match n.input(4) {
                 Some(s) => ints(m, a, s)?.iter().all(|s| *s > 0),

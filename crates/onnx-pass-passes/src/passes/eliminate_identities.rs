@@ -6,7 +6,7 @@
 //! of everything; a `Transpose` that keeps the order; a `Concat`, `Sum`, `Max` or `Min` of one; `Dropout` in
 //! inference; a product with 1, a quotient by 1, a difference from 0; `Where`, `And`, `Or` with a known
 //! operand. Two that undo or contain each other become one: transpositions, casts that lose nothing, chains of
-//! reshapes, slices of slices. An operand of a `Concat` that has no element goes.
+//! reshapes. An operand of a `Concat` that has no element goes.
 //!
 //! ## Before → after
 //! ```text
