@@ -12,6 +12,8 @@ pub mod progress;
 pub mod report;
 mod run;
 pub mod shipped;
+pub mod show;
+mod structure;
 pub mod terminal;
 #[cfg(feature = "verify")]
 pub mod verify;

@@ -153,7 +153,7 @@ fn borders(out: &mut String, title: &str, borders: &[Border]) {
     out.extend(table.render().lines().map(|line| format!("  {line}\n")));
 }
 
-fn border(model: &Model, value: ValueId) -> Border {
+pub(crate) fn border(model: &Model, value: ValueId) -> Border {
     let ty = model.declared_type(value);
     let elem = ty.and_then(onnx_pass_ir::Type::elem).map(|elem| elem.to_string());
     let dims = ty.and_then(onnx_pass_ir::Type::dims);
@@ -170,7 +170,7 @@ fn border(model: &Model, value: ValueId) -> Border {
     Border { name: model.name(value).to_owned(), ty: text }
 }
 
-fn dim(dim: &Dim) -> String {
+pub(crate) fn dim(dim: &Dim) -> String {
     match dim {
         Dim::Known(n) => n.to_string(),
         Dim::Symbol(symbol) => symbol.to_string(),
