@@ -6,6 +6,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod diff;
 pub mod pipeline;
 #[cfg(feature = "cli")]
 pub mod progress;

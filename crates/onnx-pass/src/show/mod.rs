@@ -7,6 +7,8 @@ use onnx_pass_ir::Model;
 use onnx_pass_ir::text::{TextOptions, Weights};
 
 use crate::terminal::escape;
+pub(crate) use outline::path;
+pub(crate) use signature::size;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
