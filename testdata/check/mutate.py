@@ -63,7 +63,32 @@ def sets_of(case, meta):
         recorded = os.path.exists(path.replace("inputs", "expected"))
         if recorded and not facts.get("separate"):
             feed = {n: np.zeros_like(a) if n in caches else a for n, a in np.load(path).items()}
-            yield name, feed, facts.get("real_rows")
+            yield name, chunk_is_context(feed, meta), facts.get("real_rows")
+
+
+def chunk_is_context(feed, meta):
+    """The same with fixed buffers of the chunk's length, as a single prefill has them."""
+    if not meta.get("assume") or "position_ids" not in feed:
+        return feed
+    chunk = feed["position_ids"].shape[-1]
+    for entry in meta["inputs"]:
+        if entry["name"] in meta["cache_inputs"]:
+            dims = [chunk if d == "ctx_len" else n for d, n in zip(entry["shape"], feed[entry["name"]].shape)]
+            feed[entry["name"]] = np.zeros(dims, feed[entry["name"]].dtype)
+        elif entry["name"] == "comp_ctx_lengths":
+            feed[entry["name"]] = np.zeros(chunk, feed[entry["name"]].dtype)
+    return feed
+
+
+def contradicts(model, feed):
+    """What a feed breaks of what the inputs declare, or None: one name is one length."""
+    lengths = {}
+    for entry in model.graph.input:
+        for dim, length in zip(entry.type.tensor_type.shape.dim, feed[entry.name].shape if entry.name in feed else ()):
+            known = lengths.setdefault(dim.dim_param, length) if dim.dim_param else length
+            if known != length or (dim.HasField("dim_value") and dim.dim_value not in (length, 0)):
+                return f"{entry.name} is to be of one length with another input, and is not as recorded"
+    return None
 
 
 def session(model):
@@ -144,12 +169,13 @@ def judge(binary, case, meta, mutant, folder):
     if after is None:
         return "wrong", f"does not load: {broken}"
     asked = {i.name for i in after.get_inputs()}
-    caches = {mutant.names.get(n, n) for n in meta["cache_inputs"] + meta["cache_outputs"]}
+    caches = {mutant.names.get(n, n) for n in meta["cache_inputs"] + meta["cache_outputs"]} | mutant.copies
     renamed = {old: new for new, old in (meta.get("rename") or {}).items()}
     compared, why = 0, "no set"
     for name, feed, rows in sets_of(case, meta):
         feed = {mutant.names.get(n, n): a for n, a in feed.items()}
-        want, why_not = answers(before, feed)
+        why_not = contradicts(mutant.model, feed)
+        want, why_not = (None, why_not) if why_not else answers(before, feed)
         if want is None:
             why = why_not
             continue

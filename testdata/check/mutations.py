@@ -28,7 +28,7 @@ class Mutant:
 
     def __init__(self, model, meta, dice):
         self.model, self.meta, self.dice = model, meta, dice
-        self.names = {}
+        self.names, self.copies = {}, set()
         self.made = 0
         self.types = {v.name: v.type.tensor_type for v in model.graph.input}
 
@@ -440,6 +440,8 @@ def another_output(m):
         value = m.at_end("ReduceSum", [name], keepdims=0)
     else:
         value = m.at_end("Neg" if kind == "Neg" else "Identity", [name])
+        # A copy of what carries a cache on does the same.
+        m.copies |= {value} if kind == "same" and name in m.presents() else set()
     every = [*m.model.graph.input, *m.model.graph.output]
     elem = next(v for v in every if v.name == name).type.tensor_type.elem_type
     m.model.graph.output.append(helper.make_tensor_value_info(value, elem, None))
@@ -609,7 +611,7 @@ def written_twice(m):
     k = 2 if node.op_type == "CtxScatterCB" else 1
     kind = "same"
     node.input[0] = between
-    again.output[0] = between
+    again.output[0], again.name = between, between
     insert(body, node, again)
     if m.dice.random() < 0.7:
         kind, node.input[k] = bent(m, body, node, node.input[k])
@@ -653,6 +655,9 @@ def mask_broken(m):
     """A comparison or choice is another one."""
     body, node = m.one(m.nodes("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where", "And", "Or"))
     if node.op_type == "Where":
+        # One that makes a shape would leave -1 in it, which means nothing to Expand.
+        if m.readers(node.output[0], "Expand", "Reshape"):
+            raise NotHere
         node.input[1], node.input[2] = node.input[2], node.input[1]
         return f"Where({', '.join(node.input)}) turned"
     if node.op_type in ("And", "Or"):

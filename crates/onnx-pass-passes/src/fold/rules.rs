@@ -27,6 +27,10 @@ pub fn apply(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError>
 
 /// Operands of a `Concat` without a row along its axis go.
 fn drop_empty(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError> {
+    // Where the lengths beside the axis cannot agree the node fails, and has to.
+    if a.impossible.iter().any(|i| i.node == node) {
+        return Ok(());
+    }
     let n = m.node(node);
     let axis = n.int("axis").unwrap_or(1);
     let empty = |v: ValueId| {

@@ -8,7 +8,7 @@ use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Def, GraphId, GraphOwner, Model, NodeId, Use, ValueId};
 use rustc_hash::FxHashSet;
 
-use super::stateful;
+use super::{checks, stateful};
 use crate::analysis::Analysis;
 
 /// How a cache is kept up to date.
@@ -90,6 +90,13 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
             continue;
         }
         let flow = follow(m, input);
+        if flow.outputs.is_empty() {
+            continue;
+        }
+        let mut flow = flow;
+        if flow.branches.is_empty() {
+            flow.outputs = checks::presents(a, input, &flow.outputs);
+        }
         if flow.outputs.is_empty() {
             continue;
         }
@@ -212,13 +219,8 @@ fn classify(m: &Model, a: &Analysis, input: ValueId, flow: &Flow) -> Result<Opti
         writers.dedup();
         return Ok(flow.read.then_some(Form::Buffer { writers }));
     }
-    if let Some((node, s)) = flow.stateful.first() {
-        if let Some(why) = stateful::objection(m.node(*node)) {
-            return Err(format!("{}: {why}", m.describe(*node)));
-        }
-        let Some(axis) = s.axis else { return Ok(Some(Form::State)) };
-        let length = dims.get(axis).cloned().ok_or("its rank is not the operator's")?;
-        return Ok(Some(Form::Growing { axis, length }));
+    if !flow.stateful.is_empty() {
+        return inside(m, a, input, dims, flow).map(Some);
     }
     if !flow.concats.is_empty() && flow.read {
         return growing(m, a, input, dims, flow);
@@ -227,6 +229,51 @@ fn classify(m: &Model, a: &Analysis, input: ValueId, flow: &Flow) -> Result<Opti
         return Ok(Some(Form::Branch));
     }
     Ok(None)
+}
+
+/// The form of a cache that operators extend inside.
+fn inside(m: &Model, a: &Analysis, input: ValueId, dims: &[Expr], flow: &Flow) -> Result<Form, String> {
+    let mut form = None;
+    for (node, s) in &flow.stateful {
+        let at = || m.describe(*node);
+        if let Some(why) = stateful::objection(m.node(*node)) {
+            return Err(format!("{}: {why}", at()));
+        }
+        if m.node(*node).input(s.past).is_none_or(|v| checks::root(m, v) != input) {
+            return Err(format!("{}: the past that it takes is not the input as it is", at()));
+        }
+        let this = match s.axis {
+            None => Form::State,
+            Some(axis) => {
+                let length = dims.get(axis).cloned();
+                let length = length.ok_or_else(|| format!("{}: its past has another rank", at()))?;
+                Form::Growing { axis, length }
+            }
+        };
+        if form.as_ref().is_some_and(|f| *f != this) {
+            return Err(format!("{}: it is extended there in another way than elsewhere", at()));
+        }
+        form = Some(this);
+    }
+    let form = form.unwrap_or(Form::State);
+    if let Form::Growing { length, .. } = &form {
+        if length.as_symbol().is_none() {
+            return Err(format!("its length is always {length}: it is never empty"));
+        }
+        not_shared(m, a, input, length)?;
+    }
+    Ok(form)
+}
+
+/// A past length belongs to caches alone.
+fn not_shared(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Result<(), String> {
+    match checks::shared_with(m, a, input, length) {
+        None => Ok(()),
+        Some(other) => Err(format!(
+            "it is extended along `{length}`, which `{}` has too: that is not a past length",
+            m.name(other)
+        )),
+    }
 }
 
 /// The axis and length of a cache that concatenation extends.
@@ -262,21 +309,9 @@ fn growing(
             seen.join(" and ")
         ));
     };
-    if let Some(other) = declared_elsewhere(m, a, input, &length) {
-        return Err(format!(
-            "it is extended along `{length}`, which `{}` has too: that is not a past length",
-            m.name(other)
-        ));
-    }
+    not_shared(m, a, input, &length)?;
     let axis = dims.iter().position(|d| *d == length).unwrap_or(0);
     Ok(Some(Form::Growing { axis, length }))
-}
-
-/// An input, not itself a tensor of many axes that grows the same way, that has `length` as one of its dims.
-fn declared_elsewhere(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Option<ValueId> {
-    let others = m.graph(m.main()).inputs().iter().copied().filter(|v| *v != input);
-    let integer = |v: &ValueId| a.dtype(*v).is_some_and(|t| t.is_integer() || t.0 == 9);
-    others.filter(integer).find(|v| a.shape(*v).is_some_and(|s| s.contains(length)))
 }
 
 /// The inputs whose contents pass through a call of a model-local function, and those calls.

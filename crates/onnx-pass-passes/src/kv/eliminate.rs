@@ -11,8 +11,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::discover::{self, Cache, Form, Found};
 use super::fixed::{self, Writer};
-use super::{lengths, readers, stateful};
-use crate::analysis::is_made_up;
+use super::{checks, lengths, readers, stateful};
+use crate::analysis::{Analysis, is_made_up};
 use crate::fold;
 use crate::pass::{PassContext, PassError, Promise};
 use crate::passes::eliminate_kv_cache::{lengths as growing_lengths, row};
@@ -29,6 +29,8 @@ pub struct Elimination {
     done: FxHashMap<ValueId, String>,
     /// Types and shapes of the caches' inputs, as the model came.
     shapes: FxHashMap<ValueId, (DataType, Vec<Expr>)>,
+    /// What was known before anything was taken out.
+    before: Analysis,
 }
 
 impl Elimination {
@@ -42,6 +44,7 @@ impl Elimination {
             symbols: BTreeSet::new(),
             done: FxHashMap::default(),
             shapes: FxHashMap::default(),
+            before: Analysis::default(),
         }
     }
 
@@ -59,7 +62,7 @@ impl Elimination {
         self.drop_presents(m);
         self.leave_out_operands(m)?;
         self.replace_writers(m)?;
-        self.set_lengths(m, cx);
+        self.set_lengths(m, cx)?;
         readers::rewrite(m, cx, &self.writers, &self.inputs())?;
         fold::simplify(m, cx)?;
         self.replace_inputs(m, cx)?;
@@ -155,6 +158,7 @@ impl Elimination {
         let a = cx.analysis(m);
         let known = inputs.iter().filter_map(|v| Some((*v, (a.dtype(*v)?, a.shape(*v)?.to_vec()))));
         self.shapes = known.collect();
+        self.before = a.clone();
     }
 
     fn drop_presents(&self, m: &mut Model) {
@@ -207,15 +211,32 @@ impl Elimination {
                         "if the chunk never exceeds the window, promise that with `assume: [no-window-overflow]`",
                     ));
                 }
+                self.whole_buffer(m, a, c, &w)
+                    .map_err(|e| PassError::refused(name.clone(), format!("{}: {e}", m.describe(w.node))))?;
                 planned.push(w);
             }
             self.done.insert(c.input, "buffer replaced by the new rows".into());
         }
         planned.sort_by_key(|w| w.node);
         planned.dedup_by_key(|w| w.node);
+        fixed::same_positions(m, &planned)
+            .map_err(|(node, e)| PassError::refused(m.describe(node), format!("it writes a cache's rows: {e}")))?;
         self.promises(m, cx, &planned);
         self.writers = planned;
         Ok(())
+    }
+
+    /// A writer must write the cache's own length, and what it wrote be read by attention alone.
+    fn whole_buffer(&self, m: &Model, a: &Analysis, c: &Cache, w: &Writer) -> Result<(), String> {
+        let own = a.shape(c.input).is_some_and(|s| s.contains(&w.buffer));
+        if w.buffer.as_symbol().is_none() || !own {
+            return Err(format!("it writes into {} rows, which is not the length of the input", w.buffer));
+        }
+        let out = m.node(w.node).output(0);
+        match out.and_then(|v| checks::reader_beside(m, v)) {
+            Some(n) => Err(format!("{} reads the rows too, and not as attention does", m.describe(n))),
+            None => Ok(()),
+        }
     }
 
     fn promises(&self, m: &Model, cx: &mut PassContext, writers: &[Writer]) {
@@ -253,7 +274,7 @@ impl Elimination {
             }
             let states = stateful::states(m.node(node));
             let given: Vec<_> = states.iter().filter(|s| m.node(node).input(s.past).is_some()).collect();
-            let ours = |v: ValueId| inputs.contains(&root(m, v));
+            let ours = |v: ValueId| inputs.contains(&checks::root(m, v));
             let all = given.iter().all(|s| m.node(node).input(s.past).is_some_and(ours));
             if given.is_empty() {
                 continue;
@@ -267,7 +288,7 @@ impl Elimination {
             for s in given {
                 if let Some(v) = m.node(node).input(s.past) {
                     self.done
-                        .insert(root(m, v), format!("past operand of {} left out", m.node(node).op_type()));
+                        .insert(checks::root(m, v), format!("past operand of {} left out", m.node(node).op_type()));
                 }
                 m.set_input(node, s.past, None);
             }
@@ -275,11 +296,13 @@ impl Elimination {
             if self.keep_present {
                 continue;
             }
-            for s in states {
-                let unread = m.node(node).output(s.present).is_some_and(|v| m.is_unused(v));
-                if unread && stateful::present_is_optional(m.node(node)) {
-                    m.drop_result(node, s.present)?;
-                }
+            // Key and value go together or not at all: the operators have both or neither.
+            let read = |s: &stateful::State| m.node(node).output(s.present).is_some_and(|v| !m.is_unused(v));
+            if states.iter().any(read) || !stateful::present_is_optional(m.node(node)) {
+                continue;
+            }
+            for s in states.iter().filter(|s| m.node(node).output(s.present).is_some()).collect::<Vec<_>>() {
+                m.drop_result(node, s.present)?;
             }
         }
         Ok(())
@@ -296,7 +319,7 @@ impl Elimination {
     }
 
     /// Puts the lengths of empty caches into every declaration.
-    fn set_lengths(&mut self, m: &mut Model, cx: &mut PassContext) {
+    fn set_lengths(&mut self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
         let mut put: FxHashMap<String, Expr> = FxHashMap::default();
         for l in growing_lengths(&self.caches) {
             if let Some(s) = l.as_symbol() {
@@ -311,6 +334,7 @@ impl Elimination {
             }
         }
         let inputs = self.inputs();
+        checks::left_behind(m, &self.before, &put, &inputs)?;
         self.keep_masks(m, cx, &put, &inputs);
         lengths::substitute(m, &|s| put.get(s).cloned());
         // Lengths without a name in the file are known by their place.
@@ -323,6 +347,7 @@ impl Elimination {
                 m.set_type(v, Type::tensor(*dtype, Some(told.iter().map(Dim::from_expr).collect())));
             }
         }
+        checks::still_runs(m, &self.before, cx.analysis(m), &put)
     }
 
     /// An input that stays, whose declared length would become one number where it was an expression of the
@@ -560,21 +585,6 @@ impl Elimination {
         }
         Ok(())
     }
-}
-
-/// The value behind identities, casts and reshapes.
-fn root(m: &Model, v: ValueId) -> ValueId {
-    let mut v = v;
-    while let Some(p) = m.value(v).producer() {
-        let n = m.node(p);
-        let passes =
-            matches!(n.op_type(), "Identity" | "Cast" | "Reshape" | "Squeeze" | "Unsqueeze" | "Concat");
-        match n.input(0) {
-            Some(x) if passes && n.inputs().len() <= 2 => v = x,
-            _ => break,
-        }
-    }
-    v
 }
 
 fn trim_inputs(m: &mut Model, node: NodeId) {

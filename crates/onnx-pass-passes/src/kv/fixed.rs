@@ -30,6 +30,8 @@ pub struct Writer {
     pub rolling: bool,
     /// Inputs that the promise is about: positions, and slots of a batch.
     pub positions: Vec<ValueId>,
+    /// The inputs that count, and of an input of several rows of positions which of them.
+    pub counted: Vec<(ValueId, Vec<Expr>)>,
     /// For each axis before the row's contents: the slot that it is written to, where that is another input's
     /// word (`batch_index`) and not simply the same place.
     pub slots: Vec<Option<(ValueId, usize)>>,
@@ -38,8 +40,11 @@ pub struct Writer {
 /// What one index says under the promise.
 struct Position {
     rolling: bool,
-    inputs: Vec<ValueId>,
+    inputs: Vec<Counted>,
 }
+
+/// An input that counts, with the coordinates before the last along which it does.
+type Counted = (ValueId, Vec<Expr>);
 
 /// Analyses a writer.
 ///
@@ -88,6 +93,7 @@ fn scatter_nd(m: &Model, a: &Analysis, node: NodeId) -> Result<Writer, String> {
         chunk: Expr::constant(0),
         rolling: false,
         positions: Vec::new(),
+        counted: Vec::new(),
         slots: vec![None; lead],
     };
     for axis in 0..lead {
@@ -100,7 +106,8 @@ fn scatter_nd(m: &Model, a: &Analysis, node: NodeId) -> Result<Writer, String> {
             && let Some(p) = position(m, &ix, &e, axis, &data_shape[axis])
         {
             (w.axis, w.rolling) = (axis, p.rolling);
-            w.positions.extend(p.inputs);
+            w.positions.extend(p.inputs.iter().map(|i| i.0));
+            w.counted = p.inputs;
         } else if let Some(slot) = slot(m, &ix, &e, axis) {
             w.slots[axis] = Some(slot);
             w.positions.push(slot.0);
@@ -134,7 +141,8 @@ fn scatter_elements(m: &Model, a: &Analysis, node: NodeId) -> Result<Writer, Str
         buffer: Expr::constant(0),
         chunk: Expr::constant(0),
         rolling: p.rolling,
-        positions: p.inputs,
+        positions: p.inputs.iter().map(|i| i.0).collect(),
+        counted: p.inputs,
         slots: vec![None; data_shape.len()],
     };
     finish(a, w)
@@ -161,6 +169,7 @@ fn tensor_scatter(m: &Model, a: &Analysis, node: NodeId) -> Result<Writer, Strin
         chunk: Expr::constant(0),
         rolling: n.str("mode") == Some("circular"),
         positions,
+        counted: Vec::new(),
         slots: vec![None; data_shape.len()],
     };
     finish(a, w)
@@ -175,6 +184,30 @@ fn finish(a: &Analysis, mut w: Writer) -> Result<Writer, String> {
     w.positions.sort_unstable();
     w.positions.dedup();
     Ok(w)
+}
+
+/// One promise is about one count: writers whose rows different inputs tell (or different rows of one) would
+/// need one each.
+///
+/// # Errors
+/// The first writer that goes by another count, and why that is none.
+pub fn same_positions(m: &Model, writers: &[Writer]) -> Result<(), (NodeId, String)> {
+    let mut first: Option<&Counted> = None;
+    for w in writers {
+        for this in &w.counted {
+            let one = first.get_or_insert(this);
+            if *one != this {
+                let (a, b) = (m.name(one.0), m.name(this.0));
+                let reason = if a == b {
+                    format!("another row of `{a}` tells where than for other caches")
+                } else {
+                    format!("`{b}` tells where, and for other caches `{a}` does: only one of them counts rows")
+                };
+                return Err((w.node, reason));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether an index is the place along its own axis.
@@ -228,7 +261,7 @@ fn position(m: &Model, ix: &Indexer<'_>, e: &Expr, axis: usize, buffer: &Expr) -
 }
 
 /// An expression with the promise put in: an input of positions counts along its last axis.
-fn promised(m: &Model, ix: &Indexer<'_>, e: &Expr, inputs: &mut Vec<ValueId>, depth: usize) -> Option<Expr> {
+fn promised(m: &Model, ix: &Indexer<'_>, e: &Expr, inputs: &mut Vec<Counted>, depth: usize) -> Option<Expr> {
     if depth > 8 {
         return None;
     }
@@ -236,13 +269,22 @@ fn promised(m: &Model, ix: &Indexer<'_>, e: &Expr, inputs: &mut Vec<ValueId>, de
     for (symbol, leaf) in ix.leaves_in(e) {
         let value = match leaf {
             Leaf::Element { value, coords } => {
-                let input = origin(m, *value)?;
-                inputs.push(input);
-                coords.last()?.clone()
+                let (last, before) = coords.split_last()?;
+                let of_row = |(k, c): (usize, &Expr)| {
+                    // Each prompt has positions of its own: those of another would put its padding elsewhere.
+                    let only = c.is_const() && (k + 1 < before.len() || ix.is_one(*value, k));
+                    only || as_coordinate(c) == Some(0)
+                };
+                before.iter().enumerate().all(of_row).then_some(())?;
+                let row = (origin(m, *value)?, before.to_vec());
+                if !inputs.contains(&row) {
+                    inputs.push(row);
+                }
+                last.clone()
             }
             // Padding may be marked by a number of its own, which must not be a row's.
             Leaf::Where { condition, coords, then, otherwise } => {
-                let (real, padding) = if holds_for_rows(m, ix, *condition, coords)? {
+                let (real, padding) = if holds_for_rows(m, ix, *condition, coords, inputs)? {
                     (then, otherwise)
                 } else {
                     (otherwise, then)
@@ -260,7 +302,13 @@ fn promised(m: &Model, ix: &Indexer<'_>, e: &Expr, inputs: &mut Vec<ValueId>, de
 
 /// Whether a comparison holds for every row with a real position (0 or more): `Some(false)` when for none,
 /// nothing when it may be either.
-fn holds_for_rows(m: &Model, ix: &Indexer<'_>, condition: ValueId, coords: &[Expr]) -> Option<bool> {
+fn holds_for_rows(
+    m: &Model,
+    ix: &Indexer<'_>,
+    condition: ValueId,
+    coords: &[Expr],
+    inputs: &mut Vec<Counted>,
+) -> Option<bool> {
     let mut own = ix.again();
     let at = own.element(condition, coords)?;
     let Leaf::Element { value, coords } = own.leaf(&at)?.clone() else { return None };
@@ -277,7 +325,7 @@ fn holds_for_rows(m: &Model, ix: &Indexer<'_>, condition: ValueId, coords: &[Exp
         (Some(k), None) => (true, b, k),
         _ => return None,
     };
-    let told = promised(m, &own, &position, &mut Vec::new(), 7)?;
+    let told = promised(m, &own, &position, inputs, 7)?;
     as_coordinate(&told)?;
     // For a position p of 0 or more:
     let below = |strict: bool| if bound < 0 || (strict && bound == 0) { Some(false) } else { None };

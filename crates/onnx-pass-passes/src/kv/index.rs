@@ -71,6 +71,11 @@ impl<'a> Indexer<'a> {
         self.shape(v).map(<[Expr]>::len)
     }
 
+    /// Whether an axis of a tensor has one element.
+    pub fn is_one(&self, v: ValueId, axis: usize) -> bool {
+        self.shape(v).and_then(|s| s.get(axis)).is_some_and(Expr::is_one)
+    }
+
     /// The leaf behind an expression that is one of our symbols.
     pub fn leaf(&self, e: &Expr) -> Option<&Leaf> {
         let k: usize = e.as_symbol()?.strip_prefix('%')?.parse().ok()?;

@@ -1,5 +1,6 @@
 //! Finding KV caches and taking them out: what `eliminate-kv-cache` stands on.
 
+pub mod checks;
 pub mod discover;
 pub mod eliminate;
 pub mod fixed;

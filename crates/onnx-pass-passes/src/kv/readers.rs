@@ -85,6 +85,12 @@ fn replace(m: &mut Model, a: &Analysis, r: &Reader) -> Result<(), PassError> {
     let mut new = r.data;
     if !whole {
         let end = &r.offset + &r.rows;
+        let zero = Expr::constant(0);
+        let inside = a.symbols.le(&zero, &r.offset) == Some(true)
+            && a.symbols.le(&end, &shape[r.axis]) == Some(true);
+        if !inside {
+            return Err(refuse(&format!("rows {} up to {end} of {}: some may not be there", r.offset, shape[r.axis])));
+        }
         let mut dims = lengths::Dims::new(a, &[]);
         let none = "a part of them is read whose bounds no input tells";
         let start = dims.vector(m, std::slice::from_ref(&r.offset)).ok_or_else(|| refuse(none))?;
@@ -142,7 +148,10 @@ fn mask(
     let dtype = a.dtype(r.data).ok_or("their type is not known")?;
     let condition = aligned(m, a, r, invalid, shape.len())?;
     let main = m.node(r.node).graph();
-    let out_of_range = invalid.mark < 0 || invalid.mark >= i64::from(i32::MAX);
+    if invalid.mark < 0 {
+        return Err(format!("the mark {} counts from the end of a buffer, which is now elsewhere", invalid.mark));
+    }
+    let out_of_range = invalid.mark >= i64::from(i32::MAX);
     let other = if out_of_range {
         let zero = zero(dtype).ok_or("their type has no zero")?;
         m.add_initializer(main, "zero", zero.shared())

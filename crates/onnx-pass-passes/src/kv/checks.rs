@@ -1,0 +1,160 @@
+//! What must hold before a cache may go, and what must still hold once it is empty.
+
+use onnx_pass_ir::sym::Expr;
+use onnx_pass_ir::{Dim, Model, NodeId, Use, ValueId};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::lengths;
+use super::stateful;
+use crate::analysis::{Analysis, is_made_up};
+use crate::pass::PassError;
+
+/// Of the outputs that an input's contents reach, those that can carry it on: of its type and rank, and as long
+/// as it is but for one axis. What else they reach (its rows behind the logits, say) is an answer of the model.
+pub fn presents(a: &Analysis, input: ValueId, outputs: &[ValueId]) -> Vec<ValueId> {
+    let Some(own) = a.shape(input) else { return Vec::new() };
+    let alike = |o: &ValueId| {
+        let Some(shape) = a.shape(*o) else { return false };
+        let differ = |(x, y): (&Expr, &Expr)| x != y && a.symbols.equal(x, y) == Some(false);
+        let unlike = shape.iter().zip(own).filter(|(x, y)| differ((x, y))).count();
+        a.dtype(*o) == a.dtype(input) && shape.len() == own.len() && unlike <= 1
+    };
+    outputs.iter().copied().filter(alike).collect()
+}
+
+/// The value behind what hands it on as it is.
+pub fn root(m: &Model, v: ValueId) -> ValueId {
+    let mut v = v;
+    while let Some(p) = m.value(v).producer() {
+        let n = m.node(p);
+        let passes = n.domain().is_empty()
+            && (matches!(n.op_type(), "Identity" | "Cast") || n.is("Concat") && n.inputs().len() == 1);
+        match n.input(0) {
+            Some(x) if passes => v = x,
+            _ => break,
+        }
+    }
+    v
+}
+
+/// An input that stays and is as long as the caches that go: it is a cache that was not found, or that is to be
+/// kept, and emptied lengths would empty it too.
+pub fn left_behind(
+    m: &Model,
+    a: &Analysis,
+    put: &FxHashMap<String, Expr>,
+    caches: &[ValueId],
+) -> Result<(), PassError> {
+    for &v in m.graph(m.main()).inputs() {
+        if caches.contains(&v) || m.value(v).initializer().is_some() {
+            continue;
+        }
+        let Some(shape) = a.shape(v) else { continue };
+        for (axis, d) in shape.iter().enumerate() {
+            let Some(symbol) = d.as_symbol().filter(|s| put.contains_key(*s)) else { continue };
+            let twin = caches.iter().find(|c| {
+                a.shape(**c).is_some_and(|s| s.len() == shape.len() && s.get(axis) == Some(d))
+                    && a.dtype(**c) == a.dtype(v)
+            });
+            if let Some(twin) = twin {
+                return Err(PassError::refused_with(
+                    format!("input `{}`", m.name(v)),
+                    format!(
+                        "it stays, and is as long (`{symbol}`) as the cache `{}`, which goes: emptied, it would \
+                         be empty too",
+                        m.name(*twin)
+                    ),
+                    "take both out, keep both, or give them lengths of different names",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With the caches empty, every node must still be able to run, at every length that the model ran at before.
+pub fn still_runs(
+    m: &Model,
+    before: &Analysis,
+    after: &Analysis,
+    put: &FxHashMap<String, Expr>,
+) -> Result<(), PassError> {
+    let known: FxHashSet<NodeId> = before.impossible.iter().map(|i| i.node).collect();
+    if let Some(i) = after.impossible.iter().find(|i| !known.contains(&i.node) && m.is_live_node(i.node)) {
+        return Err(PassError::refused_with(
+            m.describe(i.node),
+            format!("with an empty cache it needs `{}` and `{}` to be the same", i.left, i.right),
+            "one of the caches is not extended the way it is declared; list it under `keep`",
+        ));
+    }
+    // What was known of lengths before, with those of the caches put in.
+    let mut told = before.symbols.clone();
+    let mut names: Vec<(&String, &Expr)> = put.iter().collect();
+    names.sort_unstable_by_key(|(s, _)| s.as_str());
+    for (symbol, length) in names {
+        if told.assert_equal(&Expr::symbol(symbol.as_str()), length).is_err() {
+            return Err(PassError::refused(
+                "the model",
+                format!("`{symbol}` cannot be {length} in any run, which an empty cache would mean"),
+            ));
+        }
+    }
+    for s in lengths::input_symbols(m) {
+        let e = Expr::symbol(s.clone());
+        let (was, now) = (told.simplify(&e), after.symbols.simplify(&e));
+        let made_up = now.symbols().iter().chain(was.symbols().iter()).any(|s| is_made_up(s));
+        if was != now && !made_up && told.equal(&e, &now) != Some(true) {
+            return Err(PassError::refused_with(
+                "the model",
+                format!("with an empty cache it runs only where `{s}` is {now}"),
+                "one of the caches is not extended the way it is declared; list it under `keep`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A length of the caches that a declared dim of another input is, and nothing else: then it is no past length.
+pub fn shared_with(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Option<ValueId> {
+    let others = m.graph(m.main()).inputs().iter().copied().filter(|v| *v != input);
+    let integer = |v: &ValueId| a.dtype(*v).is_some_and(|t| t.is_integer() || t.0 == 9);
+    let declared = |v: &ValueId| {
+        let dims = m.declared_type(*v).and_then(|t| t.dims());
+        dims.is_some_and(|d| d.iter().filter_map(Dim::to_expr).any(|d| d == *length))
+    };
+    others.filter(integer).find(|v| declared(v) || a.shape(*v).is_some_and(|s| s.contains(length)))
+}
+
+/// A reader of a buffer that would see rows to which no position was written: with padding, the new rows stand
+/// there now, where zeros stood. Attention masks them; what else reads them may not.
+pub fn reader_beside(m: &Model, buffer: ValueId) -> Option<NodeId> {
+    let mut work = vec![buffer];
+    let mut seen: FxHashSet<ValueId> = FxHashSet::default();
+    while let Some(v) = work.pop() {
+        if !seen.insert(v) {
+            continue;
+        }
+        for u in m.value(v).uses() {
+            let Use::Node { node, slot } = *u else { continue };
+            let n = m.node(node);
+            if !stateful::states(n).is_empty() {
+                continue;
+            }
+            match n.op_type() {
+                _ if !n.domain().is_empty() => return Some(node),
+                "Shape" | "Size" | "MatMul" | "Einsum" | "Attention" => {}
+                // Whole rows in order, which is looked at on its own.
+                "GatherND" if slot == 0 => {}
+                "ScatterND" | "ScatterElements" | "Scatter" | "TensorScatter" if slot == 0 => {
+                    work.extend(n.output(0));
+                }
+                "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten"
+                | "Expand" | "Tile" | "Split" | "Slice" | "Concat" | "Mul" | "Div" | "Where" => {
+                    work.extend(n.outputs().iter().flatten());
+                }
+                _ => return Some(node),
+            }
+        }
+    }
+    None
+}
