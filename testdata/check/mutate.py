@@ -73,7 +73,7 @@ def chunk_is_context(feed, meta):
     chunk = feed["position_ids"].shape[-1]
     for entry in meta["inputs"]:
         if entry["name"] in meta["cache_inputs"]:
-            dims = [chunk if d == "ctx_len" else n for d, n in zip(entry["shape"], feed[entry["name"]].shape)]
+            dims = [chunk if d in ("ctx_len", "sliding_window") else n for d, n in zip(entry["shape"], feed[entry["name"]].shape)]
             feed[entry["name"]] = np.zeros(dims, feed[entry["name"]].dtype)
         elif entry["name"] == "comp_ctx_lengths":
             feed[entry["name"]] = np.zeros(chunk, feed[entry["name"]].dtype)
@@ -158,7 +158,7 @@ def judge(binary, case, meta, mutant, folder):
     except subprocess.TimeoutExpired:
         return "wrong", "the rewriting does not end"
     if code != 0:
-        crashed = code < 0 or code == 101 or "panicked" in said
+        crashed = code < 0 or code == 101 or "panicked" in said or "please report" in said
         if os.path.exists(target):
             return "wrong", "refused, and a model was written"
         return ("wrong", f"crashed: {said[-300:]}") if crashed else ("refused", refusal(said))

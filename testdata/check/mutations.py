@@ -216,6 +216,9 @@ def swap_presents(m):
             for values in (node.input, node.output):
                 for k, n in enumerate(values):
                     values[k] = inner.get(n, n)
+        if isinstance(body, onnx.GraphProto) and body is not m.model.graph:
+            for o in body.output:
+                o.name = inner.get(o.name, o.name)
     m.model.graph.node.append(helper.make_node("Identity", [inner[b]], [a]))
     m.model.graph.node.append(helper.make_node("Identity", [inner[a]], [b]))
     return f"{a} and {b}"

@@ -78,8 +78,11 @@ pub fn still_runs(
     before: &Analysis,
     after: &Analysis,
     put: &FxHashMap<String, Expr>,
+    updates: &FxHashSet<NodeId>,
 ) -> Result<(), PassError> {
-    let known: FxHashSet<NodeId> = before.impossible.iter().map(|i| i.node).collect();
+    // What never ran is left as it is, but for what extends a cache.
+    let known = before.impossible.iter().map(|i| i.node);
+    let known: FxHashSet<NodeId> = known.filter(|n| !updates.contains(n)).collect();
     if let Some(i) = after.impossible.iter().find(|i| !known.contains(&i.node) && m.is_live_node(i.node)) {
         return Err(PassError::refused_with(
             m.describe(i.node),

@@ -64,6 +64,9 @@ pub struct Found {
     pub caches: Vec<Cache>,
     /// Inputs that look like caches and are none that could go, with the reason.
     pub rejected: Vec<(ValueId, String)>,
+    /// Inputs that are extended like caches, where nothing tells that they are the past: they count when the user
+    /// names them.
+    pub doubtful: Vec<Cache>,
 }
 
 /// The flow of one input's contents.
@@ -110,7 +113,35 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
             Err(reason) => found.rejected.push((input, reason)),
         }
     }
+    doubt(m, &mut found);
     found
+}
+
+/// Sets those aside that a concatenation extends and that may as well be what is new, or no past at all (image
+/// features before a text's): a cache has a name that says so, or another beside it that grows by the same length.
+/// Where two inputs of different lengths are joined, only the name tells which is the past.
+fn doubt(m: &Model, found: &mut Found) {
+    let length = |c: &Cache| match &c.form {
+        Form::Growing { length, .. } => Some(length.clone()),
+        _ => None,
+    };
+    let joined = |c: &Cache| c.updates.iter().any(|n| m.node(*n).is("Concat"));
+    let named = |c: &Cache| {
+        let name = m.name(c.input).to_ascii_lowercase();
+        ["past", "cache", "state", "kv", "mem"].iter().any(|w| name.contains(w))
+    };
+    let certain = |c: &Cache| {
+        let Some(own) = length(c).filter(|_| joined(c) && !named(c)) else { return true };
+        let others = || found.caches.iter().filter(|o| o.input != c.input);
+        let rival = others()
+            .any(|o| o.updates.iter().any(|n| c.updates.contains(n)) && length(o).is_some_and(|l| l != own));
+        !rival && others().any(|o| length(o).as_ref() == Some(&own))
+    };
+    let sure: Vec<bool> = found.caches.iter().map(certain).collect();
+    let mut sure = sure.into_iter();
+    let (caches, doubtful) =
+        std::mem::take(&mut found.caches).into_iter().partition(|_| sure.next().unwrap_or(true));
+    (found.caches, found.doubtful) = (caches, doubtful);
 }
 
 /// Follows an input's contents through the ops that move them.

@@ -54,6 +54,9 @@ impl Elimination {
     /// A refusal, naming the cache and the node.
     pub fn run(mut self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
         self.symbols = cache_symbols(m, &self.caches);
+        // Inlining and dropping outputs changes names; the report has those that the user knows.
+        let named = m.graph(m.main()).outputs().iter().map(|o| (o.value(), m.name(o.value()).to_owned()));
+        let named: FxHashMap<ValueId, String> = named.collect();
         self.declared_presents(m, cx);
         self.bind_selector(m, cx)?;
         let rows_before = self.caches.clone();
@@ -70,8 +73,11 @@ impl Elimination {
         self.check_lengths(m, cx)?;
         self.redeclare(m, cx)?;
         for c in &rows_before {
-            let done = self.done.get(&c.input).cloned().unwrap_or_else(|| "input and output gone".into());
-            cx.rows.push(row(m, c, &done));
+            let done = self.done.get(&c.input).cloned().unwrap_or_else(|| match &c.form {
+                Form::Growing { length, .. } => format!("empty: `{length}` is 0"),
+                _ => "nothing read it".into(),
+            });
+            cx.rows.push(row(m, c, &named, &done));
         }
         cx.count("caches", rows_before.len() as u64);
         Ok(())
@@ -219,8 +225,9 @@ impl Elimination {
         }
         planned.sort_by_key(|w| w.node);
         planned.dedup_by_key(|w| w.node);
-        fixed::same_positions(m, &planned)
-            .map_err(|(node, e)| PassError::refused(m.describe(node), format!("it writes a cache's rows: {e}")))?;
+        fixed::same_positions(m, &planned).map_err(|(node, e)| {
+            PassError::refused(m.describe(node), format!("it writes a cache's rows: {e}"))
+        })?;
         self.promises(m, cx, &planned);
         self.writers = planned;
         Ok(())
@@ -287,8 +294,10 @@ impl Elimination {
             }
             for s in given {
                 if let Some(v) = m.node(node).input(s.past) {
-                    self.done
-                        .insert(checks::root(m, v), format!("past operand of {} left out", m.node(node).op_type()));
+                    self.done.insert(
+                        checks::root(m, v),
+                        format!("past operand of {} left out", m.node(node).op_type()),
+                    );
                 }
                 m.set_input(node, s.past, None);
             }
@@ -347,7 +356,8 @@ impl Elimination {
                 m.set_type(v, Type::tensor(*dtype, Some(told.iter().map(Dim::from_expr).collect())));
             }
         }
-        checks::still_runs(m, &self.before, cx.analysis(m), &put)
+        let updates = self.caches.iter().flat_map(|c| c.updates.iter().copied()).collect();
+        checks::still_runs(m, &self.before, cx.analysis(m), &put, &updates)
     }
 
     /// An input that stays, whose declared length would become one number where it was an expression of the

@@ -201,7 +201,9 @@ pub fn same_positions(m: &Model, writers: &[Writer]) -> Result<(), (NodeId, Stri
                 let reason = if a == b {
                     format!("another row of `{a}` tells where than for other caches")
                 } else {
-                    format!("`{b}` tells where, and for other caches `{a}` does: only one of them counts rows")
+                    format!(
+                        "`{b}` tells where, and for other caches `{a}` does: only one of them counts rows"
+                    )
                 };
                 return Err((w.node, reason));
             }

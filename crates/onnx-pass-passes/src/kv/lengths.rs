@@ -86,6 +86,10 @@ impl<'a> Dims<'a> {
 
     /// A tensor of one element: read from an input that has the length, or computed from such reads.
     fn one(&mut self, m: &mut Model, dim: &Expr) -> Option<ValueId> {
+        if let Some(n) = dim.as_const() {
+            let main = m.main();
+            return Some(m.add_initializer(main, "dim", Tensor::int64_vec(&[n]).shared()));
+        }
         if let Some((input, axis)) = source(m, self.analysis, dim, self.except) {
             return self.read_once(m, dim, input, axis);
         }

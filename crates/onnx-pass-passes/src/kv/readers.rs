@@ -86,10 +86,13 @@ fn replace(m: &mut Model, a: &Analysis, r: &Reader) -> Result<(), PassError> {
     if !whole {
         let end = &r.offset + &r.rows;
         let zero = Expr::constant(0);
-        let inside = a.symbols.le(&zero, &r.offset) == Some(true)
-            && a.symbols.le(&end, &shape[r.axis]) == Some(true);
+        let inside =
+            a.symbols.le(&zero, &r.offset) == Some(true) && a.symbols.le(&end, &shape[r.axis]) == Some(true);
         if !inside {
-            return Err(refuse(&format!("rows {} up to {end} of {}: some may not be there", r.offset, shape[r.axis])));
+            return Err(refuse(&format!(
+                "rows {} up to {end} of {}: some may not be there",
+                r.offset, shape[r.axis]
+            )));
         }
         let mut dims = lengths::Dims::new(a, &[]);
         let none = "a part of them is read whose bounds no input tells";
@@ -148,8 +151,12 @@ fn mask(
     let dtype = a.dtype(r.data).ok_or("their type is not known")?;
     let condition = aligned(m, a, r, invalid, shape.len())?;
     let main = m.node(r.node).graph();
-    if invalid.mark < 0 {
-        return Err(format!("the mark {} counts from the end of a buffer, which is now elsewhere", invalid.mark));
+    // Row 0 is there whenever one is; others may not be, and those from the end are elsewhere now.
+    if invalid.mark != 0 && invalid.mark < i64::from(i32::MAX) {
+        return Err(format!(
+            "row {} stands for rows that are not to be read, and may not be there",
+            invalid.mark
+        ));
     }
     let out_of_range = invalid.mark >= i64::from(i32::MAX);
     let other = if out_of_range {

@@ -48,7 +48,7 @@
 
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, ValueId};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
 use crate::kv::discover::{self, Cache, Form, Found};
@@ -124,6 +124,14 @@ impl Pass for EliminateKvCache {
         let trial = inlined.as_ref().unwrap_or(model);
         let found = narrow(trial, discover::discover(trial, cx.analysis(trial)), &options)?;
         note_rejected(trial, cx, &found)?;
+        for c in found.doubtful.iter().filter(|_| options.inputs.is_empty() && options.keep.is_empty()) {
+            let name = trial.name(c.input);
+            cx.note(
+                format!("input `{name}`"),
+                format!("it is extended like a cache and nothing else tells that it is one; it stays, unless it is \
+                         named: inputs: [\"{name}\"]"),
+            );
+        }
         if found.caches.is_empty() {
             if options.require {
                 return Err(PassError::refused_with(
@@ -181,6 +189,11 @@ fn narrow(m: &Model, mut found: Found, o: &Options) -> Result<Found, PassError> 
         (o.inputs.is_empty() || o.inputs.iter().any(|p| crate::glob::matches(p, name)))
             && !o.keep.iter().any(|p| crate::glob::matches(p, name))
     };
+    let doubtful = std::mem::take(&mut found.doubtful);
+    let (meant, doubtful) = doubtful.into_iter().partition(|c| !o.inputs.is_empty() && wanted(c.input));
+    found.caches.extend::<Vec<Cache>>(meant);
+    found.doubtful = doubtful;
+    found.caches.sort_by_key(|c| c.input);
     found.caches.retain(|c| wanted(c.input));
     found.rejected.retain(|(v, _)| wanted(*v));
     Ok(found)
@@ -199,8 +212,9 @@ fn note_rejected(m: &Model, _cx: &mut PassContext, found: &Found) -> Result<(), 
 }
 
 /// A row of the report.
-pub(crate) fn row(m: &Model, c: &Cache, done: &str) -> Vec<String> {
-    let outputs: Vec<&str> = c.outputs.iter().map(|o| m.name(*o)).collect();
+pub(crate) fn row(m: &Model, c: &Cache, named: &FxHashMap<ValueId, String>, done: &str) -> Vec<String> {
+    let name = |o: &ValueId| named.get(o).map_or(m.name(*o), String::as_str);
+    let outputs: Vec<&str> = c.outputs.iter().map(name).collect();
     let length = match &c.form {
         Form::Growing { length, .. } => length.to_string(),
         _ => String::new(),
@@ -220,3 +234,6 @@ pub(crate) fn lengths(caches: &[Cache]) -> Vec<Expr> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

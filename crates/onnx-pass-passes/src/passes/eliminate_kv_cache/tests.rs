@@ -1,0 +1,326 @@
+use insta::assert_snapshot;
+use onnx_pass_ir::{Model, text};
+use serde_json::{Value, json};
+
+use crate::pass::PassContext;
+use crate::testing::{run_in, show};
+
+const PASS: &str = "eliminate-kv-cache";
+
+fn read(source: &str) -> Model {
+    let head = r#"<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]>"#;
+    text::parse(&format!("{head}\n{source}")).expect("a model")
+}
+
+/// The model after the pass, what was done with each cache, and what the user is told.
+fn after(source: &str, options: Value) -> String {
+    let mut m = read(source);
+    let mut cx = PassContext::new();
+    let reports = match steps(&mut m, &mut cx, options.clone()) {
+        Ok(rows) => rows,
+        Err(e) => return format!("error: {e}"),
+    };
+    let mut out = show(&m);
+    for row in reports {
+        out += &format!("{}\n", row.join(" | "));
+    }
+    for p in &cx.promises {
+        out += &format!("promise {}: {}\n", p.name, p.meaning);
+    }
+    for d in &cx.diagnostics {
+        out += &format!("{d}\n");
+    }
+    // Twice is once.
+    let mut again = PassContext::new();
+    let before = show(&m);
+    let same = json!({"keep": options.get("keep").cloned().unwrap_or(json!([]))});
+    let left = |p: &Value| p.as_str().is_some_and(|p| p == "*" || m.find_value(m.main(), p).is_some());
+    let same = if same["keep"].as_array().is_some_and(|k| k.iter().all(left)) { same } else { json!({}) };
+    match run_in(&mut m, &mut again, PASS, same) {
+        Ok(changed) => assert!(!changed, "a second run changes it:\n{}", show(&m)),
+        Err(e) => out += &format!("a second time: {e}\n"),
+    }
+    assert_eq!(before, show(&m));
+    out
+}
+
+fn steps(m: &mut Model, cx: &mut PassContext, options: Value) -> Result<Vec<Vec<String>>, String> {
+    use crate::manager::{self, RunOptions, Step};
+    let pass = crate::registry::find(PASS).ok_or("no such pass")?;
+    crate::options::check(&options, pass.options()).map_err(|e| e.to_string())?;
+    let steps = [Step { pass, options }];
+    let reports = manager::run(m, &steps, cx, RunOptions { verify_each: true }, &mut |_, _, _| true);
+    let reports = reports.map_err(|e| e.to_string())?;
+    Ok(reports.into_iter().flat_map(|r| r.rows).collect())
+}
+
+fn refusal(source: &str, options: Value) -> String {
+    match run_in(&mut read(source), &mut PassContext::new(), PASS, options) {
+        Ok(_) => "NOT REFUSED".into(),
+        Err(e) => e,
+    }
+}
+
+fn refusals(cases: &[(&str, String, Value)]) -> String {
+    let one = |(name, source, options): &(&str, String, Value)| {
+        format!("{name}\n    {}\n", refusal(source, options.clone()))
+    };
+    cases.iter().map(one).collect()
+}
+
+const GROWING: &str =
+    "agraph (float[B,2,S,4] k, float[B,2,P,4] past) => (float[B,2,S,T] y, float[B,2,'P + S',4] present)
+    {
+        present = Concat <axis = 2> (past, k)
+        t = Transpose <perm = [0, 1, 3, 2]> (present)
+        y = MatMul (k, t)
+    }";
+
+fn growing() -> String {
+    GROWING.replace("'P + S'", "\"P + S\"")
+}
+
+/// Two caches of one layer whose mask's length is asked of the first.
+const MASKED: &str = "agraph (float[B,2,S,4] q, float[B,2,S,4] k, float[B,2,S,4] v, int64[B,T] mask,
+        float[B,2,P,4] past_k, float[B,2,P,4] past_v) => (float[B,2,S,4] y, float[] present_k, float[] present_v)
+    <int64 two = {2}, int64[1] zero = {0}, int64[1] most = {9223372036854775807}, int64[1] one = {1}, int64[2] in = {1, 2}>
+    {
+        present_k = Concat <axis = -2> (past_k, k)
+        present_v = Concat <axis = 2> (past_v, v)
+        shape = Shape (past_k)
+        length = Gather <axis = 0> (shape, two)
+        new_shape = Shape (k)
+        new = Gather <axis = 0> (new_shape, two)
+        total = Add (length, new)
+        end = Unsqueeze (total, zero)
+        seen = Slice (mask, zero, end, one)
+        wide = Unsqueeze (seen, in)
+        bias = Cast <to = 1> (wide)
+        t = Transpose <perm = [0, 1, 3, 2]> (present_k)
+        scores = MatMul (q, t)
+        masked = Add (scores, bias)
+        weights = Softmax (masked)
+        y = MatMul (weights, present_v)
+    }";
+
+fn masked() -> String {
+    MASKED
+        .replace("float[] present_k", "float[B,2,U,4] present_k")
+        .replace("float[] present_v", "float[B,2,U,4] present_v")
+}
+
+/// A buffer written by position, and read row after row.
+fn buffer(position: &str, rows: &str) -> String {
+    format!(
+        "agraph (float[B,2,S,4] k, int64[B,S] position_ids, int64[B,S] input_ids, float[B,2,C,4] past)
+            => (float[B,2,S,C] y, float[B,2,C,4] past_RetainedState)
+    <int64 b0 = {{0}}, int64 h0 = {{2}}, int64 one = {{1}}, int64 two = {{2}}, int64 three = {{3}}, int64 four = {{4}},
+     int64 none = {{2147483647}}, int64 mod = {{8}}, int64[3] ax_b = {{1, 2, 3}}, int64[3] ax_h = {{0, 2, 3}}, int64[2] ax_p = {{1, 3}},
+     int64[3] ax_r = {{0, 1, 3}}, int64[1] hd = {{2}}, int64[1] un = {{1}}>
+    {{
+        ks = Shape (k)
+        n = Gather <axis = 0> (ks, b0)
+        nv = Gather <axis = 0> (ks, zero_v)
+        s = Gather <axis = 0> (ks, two_v)
+        br = Range (b0, n, one)
+        hr = Range (b0, h0, one)
+        bu = Unsqueeze (br, ax_b)
+        hu = Unsqueeze (hr, ax_h)
+        {position}
+        pu = Unsqueeze (p, ax_p)
+        full = Concat <axis = 0> (nv, hd, s, un)
+        be = Expand (bu, full)
+        he = Expand (hu, full)
+        pe = Expand (pu, full)
+        at = Concat <axis = -1> (be, he, pe)
+        past_RetainedState = ScatterND (past, at, k)
+        bs = Shape (past)
+        c = Gather <axis = 0> (bs, two)
+        cv = Gather <axis = 0> (bs, two_v)
+        {rows}
+        ru = Unsqueeze (r, ax_r)
+        all = Concat <axis = 0> (nv, hd, cv, un)
+        be2 = Expand (bu, all)
+        he2 = Expand (hu, all)
+        re = Expand (ru, all)
+        from = Concat <axis = -1> (be2, he2, re)
+        taken = GatherND (past_RetainedState, from)
+        t = Transpose <perm = [0, 1, 3, 2]> (taken)
+        y = MatMul (k, t)
+    }}"
+    )
+    .replace("int64[1] un = {1}>", "int64[1] un = {1}, int64[1] zero_v = {0}, int64[1] two_v = {2}>")
+}
+
+const PLAIN: &str = "p = Identity (position_ids)";
+const IN_ORDER: &str = "r = Range (b0, c, one)";
+
+fn prefill() -> Value {
+    json!({"assume": ["single-prefill"]})
+}
+
+#[test]
+fn a_growing_cache_is_what_is_new() {
+    assert_snapshot!(after(&growing(), json!({})));
+}
+
+#[test]
+fn a_mask_as_long_as_past_and_chunk() {
+    assert_snapshot!(after(&masked(), json!({})));
+}
+
+#[test]
+fn a_buffer_is_the_new_rows() {
+    assert_snapshot!(after(&buffer(PLAIN, IN_ORDER), prefill()));
+}
+
+#[test]
+fn a_buffer_of_known_length_is_zeros() {
+    let known = buffer(PLAIN, IN_ORDER).replace("[B,2,C,4]", "[B,2,16,4]").replace("[B,2,S,C]", "[B,2,S,16]");
+    assert_snapshot!(after(&known, json!({})));
+}
+
+#[test]
+fn rows_with_a_mark_become_zeros() {
+    let marked = "big = Greater (position_ids, none)
+        top = ReduceMax <keepdims = 1> (position_ids, un)
+        range = Range (b0, c, one)
+        beyond = Greater (range, top)
+        r0 = Where (beyond, none, range)
+        r = Unsqueeze (r0, un)";
+    let source = buffer(PLAIN, marked)
+        .replace("ru = Unsqueeze (r, ax_r)", "ru = Unsqueeze (r, three_v)")
+        .replace("int64[1] un = {1},", "int64[1] un = {1}, int64[1] three_v = {3},");
+    assert_snapshot!(after(&source, prefill()));
+}
+
+fn attention(op: &str, attributes: &str) -> String {
+    format!(
+        "agraph (float[B,S,8] q, float[B,S,4] k, float[B,S,4] v, int32[B] lengths, int32 total,
+            float[B,1,P,4] past_k, float[B,1,P,4] past_v)
+            => (float[B,S,8] y, float[B,1,T,4] present_k, float[B,1,T,4] present_v)
+    {{
+        y, present_k, present_v = com.microsoft.{op} <num_heads = 2, kv_num_heads = 1{attributes}> (q, k, v, past_k, past_v, lengths, total)
+    }}"
+    )
+}
+
+#[test]
+fn an_operator_without_its_past() {
+    assert_snapshot!(after(&attention("GroupQueryAttention", ""), json!({})));
+}
+
+#[test]
+fn a_state_starts_at_zero() {
+    let source =
+        "agraph (float[B,4,S] x, float[4,1,3] w, float[B,4,2] past) => (float[B,4,S] y, float[B,4,2] present)
+    {
+        y, present = com.microsoft.CausalConvWithState (x, w, , past)
+    }";
+    let source = source.replace("(x, w, , past)", "(x, w, \"\", past)");
+    let rolled =
+        "agraph (float[B,4,S] x, float[4,1,3] w, float[B,4,2] past) => (float[B,4,S] y, float[B,4,2] present)
+    <int64[1] last = {-2}, int64[1] most = {9223372036854775807}, int64[1] axis = {2}>
+    {
+        all = Concat <axis = 2> (past, x)
+        present = Slice (all, last, most, axis)
+        y = Conv <group = 4> (all, w)
+    }";
+    assert_snapshot!(format!("{}\n{}", after(&source, json!({})), after(rolled, json!({}))));
+}
+
+#[test]
+fn the_branch_without_a_past() {
+    let source = "agraph (float[B,2,S,4] k, float[B,2,P,4] past, bool[1] use_cache) => (float[B,2,S,T] y, float[B,2,T,4] present)
+    {
+        y, present = If (use_cache) <then_branch = with () => (y1, p1)
+            { p1 = Concat <axis = 2> (past, k) t1 = Transpose <perm = [0, 1, 3, 2]> (p1) y1 = MatMul (k, t1) },
+            else_branch = without () => (y2, p2)
+            { p2 = Identity (k) t2 = Transpose <perm = [0, 1, 3, 2]> (k) y2 = MatMul (k, t2) }>
+    }";
+    assert_snapshot!(after(source, json!({})));
+}
+
+#[test]
+fn a_model_without_a_cache() {
+    let source = "agraph (float[N] x) => (float[N] y) { y = Relu (x) }";
+    assert_snapshot!(format!(
+        "{}\n{}\n",
+        after(source, json!({})),
+        refusal(source, json!({"require": true}))
+    ));
+}
+
+#[test]
+fn presents_may_stay() {
+    assert_snapshot!(after(&masked(), json!({"present": "keep"})));
+}
+
+#[test]
+fn what_is_refused() {
+    let grows = growing();
+    let rows = |position: &str| buffer(position, IN_ORDER);
+    let bent = |op: &str| rows(&format!("p = {op}"));
+    let late = "late = Greater (position_ids, four)\n p = Where (late, three, position_ids)";
+    let cases = [
+        ("a buffer without a promise", rows(PLAIN), json!({})),
+        ("a buffer that rolls", rows("bl = Shape (past)\n len = Gather <axis = 0> (bl, two)\n p = Mod (position_ids, len)"), prefill()),
+        ("rows one further", bent("Add (position_ids, one)"), prefill()),
+        ("rows where the tokens say", bent("Mul (position_ids, input_ids)"), prefill()),
+        ("a mark that is a row", rows(late), prefill()),
+        ("rows read one further", buffer(PLAIN, "r0 = Range (b0, c, one)\n r = Add (r0, one)"), prefill()),
+        ("a row read again and again", buffer(PLAIN, "r0 = Range (b0, c, one)\n r = Min (r0, three)"), prefill()),
+        ("another axis", grows.replace("axis = 2> (past", "axis = 3> (past"), json!({})),
+        ("an axis that cannot agree", grows.replace("axis = 2> (past", "axis = 1> (past"), json!({})),
+        ("a length that is the tokens'", grows.replace("float[B,2,P,4] past", "int64[B,P] ids, float[B,2,P,4] past"), json!({})),
+        ("a rolling window inside", attention("GroupQueryAttention", ", sliding_window_cache = 1"), json!({})),
+        ("one of two pasts", attention("GroupQueryAttention", "").replace("past_k, past_v, lengths", "past_k, v4, lengths")
+            .replace("=> (float[B,S,8] y", "=> (float[B,S,8] y").replace("    {\n", "    <float[1,1,0,4] v4 = {}>\n    {\n"), json!({})),
+        ("a past that is never empty", attention("GroupQueryAttention", "").replace("[B,1,P,4]", "[B,1,16,4]"), json!({})),
+        ("rows summed", buffer(PLAIN, IN_ORDER).replace("y = MatMul (k, t)", "y0 = MatMul (k, t)\n sum = ReduceSum <keepdims = 0> (past_RetainedState)\n y = Add (y0, sum)"), prefill()),
+        (
+            "a length that no input tells",
+            attention("GroupQueryAttention", "")
+                .replace("[B,1,P,4] past_k", "[B,1,P,E] past_k")
+                .replace("        y, present_k", "        e = Shape <start = 3, end = 4> (past_k)\n f = Cast <to = 1> (e)\n y = Add (y0, f)\n y0, present_k")
+                .replace(" y = Add (y0, f)\n y0, present_k", " y0, present_k")
+                .replace("lengths, total)\n", "lengths, total)\n y = Add (y0, f)\n"),
+            json!({}),
+        ),
+    ];
+    assert_snapshot!(refusals(&cases));
+}
+
+#[test]
+fn caches_are_narrowed_by_name() {
+    let apart = masked().replace("float[B,2,P,4] past_v", "float[B,2,Q,4] past_v");
+    let source = masked();
+    let cases = [
+        ("a name that is not there", source.clone(), json!({"inputs": ["past_w"]})),
+        ("a pattern that nothing fits", source.clone(), json!({"keep": ["cache.*"]})),
+        ("one of two of one length", source.clone(), json!({"keep": ["past_v"]})),
+        ("the other way", source, json!({"inputs": ["past_k"]})),
+    ];
+    assert_snapshot!(format!("{}\n{}", refusals(&cases), after(&apart, json!({"keep": ["past_v"]}))));
+}
+
+#[test]
+fn all_may_be_kept() {
+    assert_snapshot!(after(&growing(), json!({"keep": ["*"]})));
+}
+
+#[test]
+fn what_may_as_well_be_new_is_no_cache() {
+    let source = "agraph (float[B,I,8] image_embeds, int64[B,S] input_ids) => (float[B,T,8] y, float[B,T,8] inputs_embeds)
+    <float[16,8] table = [\"location\": \"w.bin\", \"offset\": \"0\", \"length\": \"512\"]>
+    {
+        text = Gather (table, input_ids)
+        inputs_embeds = Concat <axis = 1> (image_embeds, text)
+        y = Relu (inputs_embeds)
+    }";
+    assert_snapshot!(format!(
+        "{}\n{}",
+        after(source, json!({})),
+        after(source, json!({"inputs": ["image_embeds"]}))
+    ));
+}
