@@ -21,8 +21,17 @@ pub mod verify;
 pub mod weights;
 pub mod write;
 
-pub use onnx_pass_ir::Model;
+pub use onnx_pass_ir::{Model, text};
 pub use onnx_pass_passes::pass::Artifact;
 pub use pipeline::Pipeline;
 pub use report::Report;
 pub use run::{Run, RunError, RunSettings, Silent, Watch, pass_specs, passes, run, run_watched};
+
+/// The examples of the README and of `docs/` are tests.
+#[cfg(doctest)]
+mod examples {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/writing-a-pass.md")]
+    struct WritingAPass;
+}

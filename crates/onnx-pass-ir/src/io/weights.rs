@@ -241,7 +241,7 @@ impl<'m> Job<'m> {
 
     /// Writes tensors to a data file of our own; gives its name.
     fn make(&mut self, file: &DataFile, group: &[Sited<'m>]) -> Result<EcoString> {
-        let wanted: EcoString = file.name.replace("{model}", &self.target.name).into();
+        let wanted: EcoString = file.name.replace("{model}", &self.target.name);
         let path = self.path_of(&wanted)?;
         let staged = Staged::new(path.parent().unwrap_or(&path)).map_err(|e| Error::io(&path, e))?;
         let mut out = Out::new(&staged.file);

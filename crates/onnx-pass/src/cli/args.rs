@@ -85,6 +85,10 @@ pub struct RunArgs {
     /// End the run after the first step of this pass, and write what there is then.
     #[arg(long, value_name = "PASS")]
     pub stop_after: Option<String>,
+    /// Print the model as ONNX text after each step of this pass; `all` is every step. Large weights are hashes.
+    /// With `--report json` the text goes to standard error.
+    #[arg(long, value_name = "PASS")]
+    pub print_after: Vec<String>,
     /// Check every invariant of the model after each step, not only the cheap ones.
     #[arg(long)]
     pub verify_each: bool,

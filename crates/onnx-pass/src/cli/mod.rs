@@ -16,6 +16,7 @@ use clap::Parser;
 use crate::terminal::escape;
 use args::{Cli, Command};
 use output::Output;
+pub use passes::pages;
 
 /// Reads the arguments, does what they say, prints the error in one line. The exit code is 0 when all went well,
 /// 1 when something was refused or failed, 2 when the arguments make no sense.

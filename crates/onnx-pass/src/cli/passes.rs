@@ -44,7 +44,7 @@ fn list(table: &[&'static dyn Pass]) -> String {
 }
 
 /// The pages of `docs/passes/`: file names and text.
-pub(super) fn pages(table: &[&'static dyn Pass]) -> Vec<(String, String)> {
+pub fn pages(table: &[&'static dyn Pass]) -> Vec<(String, String)> {
     let mut index = String::from(
         "# Passes\n\nMade by `onnx-pass passes --markdown docs/passes` from the passes' own documentation.\n\n\
          | pass | what it does |\n|---|---|\n",

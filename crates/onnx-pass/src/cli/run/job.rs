@@ -4,7 +4,9 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::args::{RunArgs, WeightsAs};
+use super::super::args::{ReportAs, RunArgs, WeightsAs};
+use super::super::output::Output;
+use onnx_pass_ir::text::{self, TextOptions};
 use onnx_pass_ir::{Model, ReadOptions, Weights, WriteOptions, Written};
 use onnx_pass_passes::manager::StepReport;
 
@@ -15,6 +17,9 @@ use super::{super::one_line, Shared};
 use crate::progress::{Progress, Step};
 use crate::write::Staged;
 use crate::{Artifact, Report, Run, RunSettings, Watch, run_watched, weights};
+
+/// Weights of more bytes than this are not printed as values.
+const PRINTED: usize = 64;
 
 /// What became of a model.
 #[derive(Debug)]
@@ -171,17 +176,25 @@ fn refuse_what_is_no_model(output: &Path) -> Result<(), String> {
     ))
 }
 
-/// Shows the steps, and ends the run where it was asked to.
+/// Shows the steps and the models between them, and ends the run where it was asked to.
 struct Watcher<'a> {
     progress: Progress,
     shown: Option<Step>,
     stop_after: Option<&'a str>,
+    print_after: &'a [String],
+    prints: Output,
 }
 
 impl<'a> Watcher<'a> {
     fn new(shared: &Shared<'a>) -> Self {
         let progress = if shared.show_steps { Progress::on_terminal() } else { Progress::hidden() };
-        Self { progress, shown: None, stop_after: shared.args.stop_after.as_deref() }
+        let args = shared.args;
+        let prints = match args.report {
+            ReportAs::Text => Output::stdout(),
+            ReportAs::Json => Output::stderr(),
+        };
+        let stop_after = args.stop_after.as_deref();
+        Self { progress, shown: None, stop_after, print_after: &args.print_after, prints }
     }
 }
 
@@ -190,8 +203,15 @@ impl Watch for Watcher<'_> {
         self.shown = Some(self.progress.step(index, total, pass));
     }
 
-    fn after(&mut self, _: usize, report: &StepReport, _: &Model) -> bool {
+    fn after(&mut self, index: usize, report: &StepReport, model: &Model) -> bool {
         self.shown = None;
+        if self.print_after.iter().any(|name| *name == report.pass || name == "all") {
+            let options = TextOptions { weights: text::Weights::Hashed { over: PRINTED }, notes: false };
+            // A model that cannot be printed can still be what was asked for.
+            let text = model.to_text(&options).unwrap_or_else(|error| format!("# {error}"));
+            // A reader of several of these must not find one in the middle of another.
+            self.prints.text(&format!("# after step {}, {}\n{}\n", index + 1, report.pass, text.trim_end()));
+        }
         self.stop_after != Some(report.pass.as_str())
     }
 }

@@ -36,6 +36,9 @@ pub(super) fn run(args: &RunArgs, out: &mut Output) -> Result<ExitCode, Box<dyn 
     if let Some(name) = &args.stop_after {
         check_step("--stop-after", name, &pipeline)?;
     }
+    for name in args.print_after.iter().filter(|name| *name != "all") {
+        check_step("--print-after", name, &pipeline)?;
+    }
     let plan = plan::plan(args)?;
     let shared = Shared { args, pipeline: &pipeline, settings, show_steps: plan.len() == 1 };
     let results = pool::run(&shared, &plan);
