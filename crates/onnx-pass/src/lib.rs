@@ -7,6 +7,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod diff;
+pub mod known;
 pub mod pipeline;
 #[cfg(feature = "cli")]
 pub mod progress;
