@@ -14,7 +14,7 @@ use crate::pass::PassError;
 pub fn presents(a: &Analysis, input: ValueId, outputs: &[ValueId]) -> Vec<ValueId> {
     let Some(own) = a.shape(input) else { return Vec::new() };
     let alike = |o: &ValueId| {
-        let Some(shape) = a.shape(*o) else { return false };
+        let Some(shape) = a.shape(*o) else { return true };
         let differ = |(x, y): (&Expr, &Expr)| x != y && a.symbols.equal(x, y) == Some(false);
         let unlike = shape.iter().zip(own).filter(|(x, y)| differ((x, y))).count();
         a.dtype(*o) == a.dtype(input) && shape.len() == own.len() && unlike <= 1

@@ -97,9 +97,7 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
             continue;
         }
         let mut flow = flow;
-        if flow.branches.is_empty() {
-            flow.outputs = checks::presents(a, input, &flow.outputs);
-        }
+        flow.outputs = checks::presents(a, input, &flow.outputs);
         if flow.outputs.is_empty() {
             continue;
         }

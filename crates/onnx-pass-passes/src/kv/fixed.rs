@@ -71,7 +71,7 @@ fn operands(m: &Model, node: NodeId) -> Result<(ValueId, ValueId, ValueId), Stri
     }
 }
 
-fn shape<'a>(a: &'a Analysis, v: ValueId) -> Result<&'a [Expr], String> {
+fn shape(a: &Analysis, v: ValueId) -> Result<&[Expr], String> {
     a.shape(v).ok_or_else(|| "a shape on the way is not known".to_string())
 }
 
@@ -255,6 +255,11 @@ fn position(m: &Model, ix: &Indexer<'_>, e: &Expr, axis: usize, buffer: &Expr) -
     if inputs.is_empty() {
         return None;
     }
+    // Padding (-1) must not be bent into a row that is a token's.
+    let padded = e.substitute(&|s| s.starts_with('%').then(|| Expr::constant(-1)));
+    if padded.as_const().is_some_and(|row| row >= 0) {
+        return None;
+    }
     let here = coordinate(axis);
     if told == here {
         return Some(Position { rolling: false, inputs });
@@ -425,7 +430,7 @@ pub fn reader(m: &Model, a: &Analysis, node: NodeId, w: &Writer) -> Result<Reade
         rows: index_shape[w.axis].clone(),
         invalid: None,
     };
-    for axis in 0..lead {
+    for (axis, extent) in index_shape.iter().enumerate().take(lead) {
         let e = if axis < batch {
             coordinate(axis)
         } else {
@@ -440,7 +445,7 @@ pub fn reader(m: &Model, a: &Analysis, node: NodeId, w: &Writer) -> Result<Reade
         let slot = slot(m, &ix, &e, axis);
         let fits = match w.slots.get(axis).copied().flatten() {
             Some(written) => slot == Some(written),
-            None => same_place(&e, axis, &index_shape[axis]),
+            None => same_place(&e, axis, extent),
         };
         if !fits {
             return Err(format!("its index along axis {axis} is `{e}`, and what was written there is not"));
