@@ -77,10 +77,10 @@ pub fn print(m: &Model, options: &TextOptions) -> Result<String> {
 }
 
 impl Model {
-    /// The model as text: see [`print`].
+    /// The model as text: see [`print()`].
     ///
     /// # Errors
-    /// As [`print`].
+    /// As [`print()`].
     pub fn to_text(&self, options: &TextOptions) -> Result<String> {
         print(self, options)
     }
