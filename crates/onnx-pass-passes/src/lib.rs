@@ -7,7 +7,6 @@ pub mod dims;
 pub mod docs;
 pub mod expr;
 pub mod fold;
-pub mod glob;
 pub mod kv;
 pub mod late;
 pub mod manager;

@@ -67,6 +67,11 @@ impl<'p> Glob<'p> {
     }
 }
 
+/// Whether a name is the wanted one or fits it as a pattern.
+pub fn fits(wanted: &str, name: &str) -> bool {
+    wanted == name || Glob(wanted).matches(name)
+}
+
 /// The positions of the names that `wanted` means: the one of that very name, else those that it fits as a
 /// pattern.
 pub fn select(wanted: &str, names: &[&str]) -> Vec<usize> {

@@ -65,7 +65,9 @@ impl<'a> Fields<'a> {
                 skip_group(&mut self.buf, number)?;
                 Payload::Group
             }
-            WireType::EndGroup => return Err("a group ends that never began".into()),
+            WireType::EndGroup => {
+                return Err("a group ends that never began: damaged, or not an ONNX model".into());
+            }
         };
         let whole = &start[..start.len() - self.buf.len()];
         Ok(Some(Field { number, payload, whole }))
@@ -79,7 +81,8 @@ fn key(buf: &mut &[u8]) -> Result<(u32, WireType), String> {
     if number == 0 {
         return Err("field number 0: not ONNX".into());
     }
-    let wire = WireType::try_from(key & 7).map_err(|_| format!("unknown wire type {}", key & 7))?;
+    let wire = WireType::try_from(key & 7)
+        .map_err(|_| format!("wire type {} does not exist: damaged, or not an ONNX model", key & 7))?;
     Ok((number, wire))
 }
 

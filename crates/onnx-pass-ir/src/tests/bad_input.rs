@@ -104,7 +104,7 @@ fn what_is_no_model_is_told_by_its_first_bytes() {
     };
     insta::assert_snapshot!(error("empty", b""), @"/empty: model: no graph: not an ONNX model, or cut short");
     insta::assert_snapshot!(error("lfs", b"version https://git-lfs.github.com/spec/v1\n"), @"/lfs: a Git LFS pointer, not the model; run `git lfs pull` first");
-    insta::assert_snapshot!(error("text", b"<html>"), @"/text: model: a group ends that never began");
+    insta::assert_snapshot!(error("text", b"<html>"), @"/text: model: a group ends that never began: damaged, or not an ONNX model");
     assert!(Model::read(dir.path()).is_err());
     assert!(Model::read(dir.path().join("none")).is_err());
 }

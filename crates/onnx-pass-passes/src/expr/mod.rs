@@ -95,7 +95,7 @@ pub struct ExprError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ExprErrorKind {
     /// A name that the scope does not know.
-    #[error("unknown name `{name}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    #[error("unknown name `{name}`; {}", nearest.as_ref().map_or("declare it under `vars`".into(), |n| format!("did you mean `{n}`?")))]
     UnknownName {
         /// The name.
         name: String,

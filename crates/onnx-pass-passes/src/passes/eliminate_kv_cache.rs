@@ -176,7 +176,7 @@ fn narrow(m: &Model, mut found: Found, o: &Options) -> Result<Found, PassError> 
     for (option, patterns) in [("inputs", &o.inputs), ("keep", &o.keep)] {
         let inputs: Vec<&str> = m.graph(m.main()).inputs().iter().map(|v| m.name(*v)).collect();
         for p in patterns {
-            if !inputs.iter().any(|n| crate::glob::matches(p, n)) {
+            if !inputs.iter().any(|n| crate::names::fits(p, n)) {
                 let hint = crate::suggest::nearest(p, all.iter().copied())
                     .map(|n| format!("; did you mean `{n}`?"))
                     .unwrap_or_default();
@@ -186,8 +186,8 @@ fn narrow(m: &Model, mut found: Found, o: &Options) -> Result<Found, PassError> 
     }
     let wanted = |v: ValueId| {
         let name = m.name(v);
-        (o.inputs.is_empty() || o.inputs.iter().any(|p| crate::glob::matches(p, name)))
-            && !o.keep.iter().any(|p| crate::glob::matches(p, name))
+        (o.inputs.is_empty() || o.inputs.iter().any(|p| crate::names::fits(p, name)))
+            && !o.keep.iter().any(|p| crate::names::fits(p, name))
     };
     let doubtful = std::mem::take(&mut found.doubtful);
     let (meant, doubtful) = doubtful.into_iter().partition(|c| !o.inputs.is_empty() && wanted(c.input));

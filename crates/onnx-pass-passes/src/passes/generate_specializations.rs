@@ -281,10 +281,10 @@ mod tests {
     use crate::pass::PassContext;
     use crate::testing::{after, compile_args, model, refusal, run_in};
 
-    const TEXT: &str = "agraph (int64[batch, seq_len] ids, float[2*batch, 4] x) => (float[batch, n] y) {
+    const TEXT: &str = r#"agraph (int64[batch, seq_len] ids, float["2*batch", 4] x) => (float[batch, n] y) {
           y = Abs (x)
           z = Neg (ids)
-        }";
+        }"#;
 
     #[test]
     fn lists_are_multiplied_and_expressions_use_what_is_before_them() {
@@ -320,7 +320,9 @@ mod tests {
         ];
         let all = all.map(|options| refusal(TEXT, "generate-specializations", options));
         assert_snapshot!(all.join("\n"));
-        let odd = "agraph (int64[a - 3, ?] ids) => (int64[a - 3, b] y) {\n y = Abs (ids)\n}";
+        let odd = r#"agraph (int64["a - 3", ?] ids) => (int64["a - 3", b] y) {
+             y = Abs (ids)
+            }"#;
         let small = json!({"entries": [{"symbols": {"a": 3}}]});
         assert_snapshot!(refusal(odd, "generate-specializations", small));
         let open = json!({"entries": [{"symbols": {"a": 4}}]});

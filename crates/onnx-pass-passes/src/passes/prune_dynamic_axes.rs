@@ -267,10 +267,10 @@ mod tests {
 
     #[test]
     fn symbols_are_renamed_and_merged() {
-        let text = "agraph (int64[batch, seq] ids, int64[batch, total] mask, float[?] x) => (int64[batch, total + seq] y) {
+        let text = r#"agraph (int64[batch, seq] ids, int64[batch, total] mask, float[?] x) => (int64[batch, "total + seq"] y) {
               y = Concat <axis = 1> (ids, mask)
               z = Abs (x)
-            }";
+            }"#;
         let options = json!({"rename": {"batch": "b", "x[0]": "len"}, "merge": {"total": "seq"}});
         assert_snapshot!(after(text, "prune-dynamic-axes", options));
         let bound = json!({"bind": {"x[0]": 3, "mask[1]": 4}});
@@ -279,8 +279,9 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let text =
-            "agraph (int64[a, b] x, int64[a - 2, c] z, int64[?] u) => (int64[a, b] y) {\n y = Abs (x)\n}";
+        let text = r#"agraph (int64[a, b] x, int64["a - 2", c] z, int64[?] u) => (int64[a, b] y) {
+             y = Abs (x)
+            }"#;
         let all = [
             json!({"bind": {"a": 1}}),
             json!({"bind": {"a": -1}}),
@@ -311,7 +312,9 @@ mod tests {
 
     #[test]
     fn a_declaration_that_was_wrong_before_is_corrected() {
-        let text = "agraph (float[a] x, float[b] w) => (float[a + 1] y) {\n y = Concat <axis = 0> (x, w)\n}";
+        let text = r#"agraph (float[a] x, float[b] w) => (float["a + 1"] y) {
+             y = Concat <axis = 0> (x, w)
+            }"#;
         assert_snapshot!(after(text, "prune-dynamic-axes", json!({"bind": {"b": 2}})));
     }
 

@@ -363,11 +363,11 @@ mod tests {
 
     use crate::testing::{after, refusal};
 
-    const CACHE: &str = "agraph (float[N] past_key.0, float[N] x) => (float[2*N] y, float[N] x)
-        <float[N + 1] t> {
-          t = Abs (past_key.0)
-          y = Concat <axis = 0> (t, past_key.0)
-        }";
+    const CACHE: &str = r#"agraph (float[N] "past_key.0", float[N] x) => (float["2*N"] y, float[N] x)
+        <float["N + 1"] t> {
+          t = Abs ("past_key.0")
+          y = Concat <axis = 0> (t, "past_key.0")
+        }"#;
 
     #[test]
     fn names_and_patterns() {

@@ -3,7 +3,7 @@ use onnx_pass_ir::{Model, text};
 use serde_json::{Value, json};
 
 use crate::pass::PassContext;
-use crate::testing::{run_in, show};
+use crate::testing::{changes, run_in, show};
 
 const PASS: &str = "eliminate-kv-cache";
 
@@ -12,15 +12,16 @@ fn read(source: &str) -> Model {
     text::parse(&format!("{head}\n{source}")).expect("a model")
 }
 
-/// The model after the pass, what was done with each cache, and what the user is told.
+/// What the pass changes in the model, what was done with each cache, and what the user is told.
 fn after(source: &str, options: Value) -> String {
     let mut m = read(source);
+    let original = show(&m);
     let mut cx = PassContext::new();
     let reports = match steps(&mut m, &mut cx, options.clone()) {
         Ok(rows) => rows,
         Err(e) => return format!("error: {e}"),
     };
-    let mut out = show(&m);
+    let mut out = changes(&original, &show(&m));
     for row in reports {
         out += &format!("{}\n", row.join(" | "));
     }
