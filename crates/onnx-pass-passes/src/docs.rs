@@ -23,3 +23,64 @@ pub fn first_line(source: &'static str) -> &'static str {
     let first = source.lines().next().unwrap_or_default();
     first.strip_prefix("//!").unwrap_or_default().trim()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::pass::PassContext;
+    use crate::registry;
+    use crate::testing::{changes, model, run_in, show};
+
+    /// Where weights are stored is settled on writing: their documentation shows files, not a model.
+    const SHOW_FILES: &[&str] = &["embed", "externalize"];
+
+    /// The contents of the fenced block of a language.
+    fn block<'d>(doc: &'d str, language: &str) -> Option<&'d str> {
+        let (_, rest) = doc.split_once(&format!("```{language}\n"))?;
+        rest.split_once("```").map(|(block, _)| block)
+    }
+
+    /// The text before or after: the lines of a diff that stay, and those with the sign.
+    fn side(diff: &str, sign: char) -> String {
+        let of_it = |line: &&str| line.starts_with([' ', sign]) || line.is_empty();
+        diff.lines().filter(of_it).map(|line| format!("{}\n", line.get(2..).unwrap_or_default())).collect()
+    }
+
+    /// Without the header that all examples have.
+    fn body(text: &str) -> &str {
+        text.split_once("\n>\n").map_or(text, |(_, body)| body)
+    }
+
+    #[test]
+    fn every_example_is_what_the_pass_does() {
+        for pass in registry::PASSES {
+            let (name, doc) = (pass.name(), super::of_source(pass.source()));
+            let example = doc.split("## Before → after").nth(1).and_then(|d| d.split("## Requires").next());
+            let Some(diff) = block(example.unwrap_or_default(), "diff") else {
+                assert!(SHOW_FILES.contains(&name), "{name} has no example as a diff");
+                continue;
+            };
+            let example = example.unwrap_or_default();
+            let options = block(example, "yaml").unwrap_or("{}");
+            let options: Value = serde_yaml::from_str(options).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let mut m = model(&side(diff, '-'));
+            let before = show(&m);
+            let mut cx = PassContext::new();
+            run_in(&mut m, &mut cx, name, options).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(!cx.artifacts.is_empty() || before != show(&m), "{name}: nothing happens in its example");
+            let now = changes(body(&before), body(&show(&m)));
+            // Comments have no spaces at the ends of lines.
+            assert!(
+                now.lines().map(str::trim_end).eq(diff.lines()),
+                "the example of {name} should be:\n{now}"
+            );
+            if let Some(file) = block(example, "json") {
+                let made: Vec<Value> =
+                    cx.artifacts.iter().filter_map(|a| serde_json::from_str(&a.text).ok()).collect();
+                let told: Value = serde_json::from_str(file).unwrap_or_else(|e| panic!("{name}: {e}"));
+                assert!(made.contains(&told), "the file of {name} should be:\n{made:#?}");
+            }
+        }
+    }
+}

@@ -6,16 +6,25 @@
 //! `false` is left with one branch.
 //!
 //! ## Before → after
-//! With `values: {flag: false}`:
-//! ```text
-//! agraph (float[N] x, bool flag) => (float[N] y) {
-//!   y = Where (flag, x, x)
-//! }
-//!
-//! agraph (float[N] x) => (float[N] y)
-//! <bool flag = {0}> {
-//!   y = Where (flag, x, x)
-//! }
+//! With
+//! ```yaml
+//! values: {flag: false}
+//! ```
+//! ```diff
+//!   agraph (
+//! -   float[N] x,
+//! -   bool flag
+//! +   float[N] x
+//!   ) => (
+//!     float[N] y
+//! - ) {
+//! + ) <
+//! +   bool flag = {0},
+//! +   bool flag
+//! + > {
+//!     n = Neg (x)
+//!     y = Where (flag, x, n)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -6,8 +6,17 @@
 //! minus an infinite maximum is no number. NaN stays.
 //!
 //! ## Before → after
-//! ```text
-//! <float[2] mask = {0, -3.4e38}>  →  <float[2] mask = {0, -65504}>
+//! ```diff
+//!   agraph (
+//!     float[2] x
+//!   ) => (
+//!     float[2] y
+//!   ) <
+//! -   float[2] mask = {0, -3.4e38}
+//! +   float[2] mask = {0, -65504}
+//!   > {
+//!     y = Add (x, mask)
+//!   }
 //! ```
 //!
 //! ## Requires

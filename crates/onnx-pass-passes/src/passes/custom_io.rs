@@ -10,12 +10,25 @@
 //! it. No entry is written then, as the border is what the graph says.
 //!
 //! ## Before → after
-//! With `precision: {x: float16}` and `apply: true`:
-//! ```text
-//! agraph (float[N] x) => (float[N] y) {      agraph (float16[N] x) => (float[N] y) {
-//!   y = Abs (x)                                x_float = Cast <to = 1> (x)
-//! }                                            y = Abs (x_float)
-//!                                            }
+//! With
+//! ```yaml
+//! precision: {x: float16}
+//! apply: true
+//! ```
+//! ```diff
+//!   agraph (
+//! -   float[N] x
+//! +   float16[N] x
+//!   ) => (
+//!     float[N] y
+//! - ) {
+//! -   y = Abs (x)
+//! + ) <
+//! +   float[N] x_float
+//! + > {
+//! +   x_float = Cast <to = 1> (x)
+//! +   y = Abs (x_float)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -5,12 +5,20 @@
 //! of them. Contents are compared bit by bit, so `0.0` and `-0.0` stay apart.
 //!
 //! ## Before → after
-//! ```text
-//! agraph (float[1] x) => (float[1] y)        agraph (float[1] x) => (float[1] y)
-//!   <float[1] a = {1}, float[1] b = {1}> {     <float[1] a = {1}> {
-//!   t = Add (x, a)                             t = Add (x, a)
-//!   y = Mul (t, b)                             y = Mul (t, a)
-//! }                                          }
+//! ```diff
+//!   agraph (
+//!     float[1] x
+//!   ) => (
+//!     float[1] y
+//!   ) <
+//! -   float[1] a = {1},
+//! -   float[1] b = {1}
+//! +   float[1] a = {1}
+//!   > {
+//!     t = Add (x, a)
+//! -   y = Mul (t, b)
+//! +   y = Mul (t, a)
+//!   }
 //! ```
 //!
 //! ## Requires

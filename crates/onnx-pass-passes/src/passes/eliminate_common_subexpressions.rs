@@ -6,11 +6,21 @@
 //! by whatever operators, are one. Small constants with the same contents become one.
 //!
 //! ## Before → after
-//! ```text
-//! a = Shape (x)                              a = Shape (x)
-//! b = Shape (x)                              y = Expand (u, a)
-//! y = Expand (u, a)                          z = Expand (v, a)
-//! z = Expand (v, b)
+//! ```diff
+//!   agraph (
+//!     float[N] x,
+//!     float u,
+//!     float v
+//!   ) => (
+//!     float[N] y,
+//!     float[N] z
+//!   ) {
+//!     a = Shape (x)
+//! -   b = Shape (x)
+//!     y = Expand (u, a)
+//! -   z = Expand (v, b)
+//! +   z = Expand (v, a)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -6,11 +6,15 @@
 //! A node's unread trailing outputs stay, as an operator may tell by their number what to do.
 //!
 //! ## Before → after
-//! ```text
-//! agraph (float[N] x) => (float[N] y) {      agraph (float[N] x) => (float[N] y) {
-//!   a = Relu (x)                               y = Abs (x)
-//!   y = Abs (x)                              }
-//! }
+//! ```diff
+//!   agraph (
+//!     float[N] x
+//!   ) => (
+//!     float[N] y
+//!   ) {
+//! -   a = Relu (x)
+//!     y = Abs (x)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -9,10 +9,17 @@
 //! reshapes. An operand of a `Concat` that has no element goes.
 //!
 //! ## Before → after
-//! ```text
-//! a = Transpose <perm = [0, 2, 1]> (x)       y = Relu (x)
-//! b = Transpose <perm = [0, 2, 1]> (a)
-//! y = Relu (b)
+//! ```diff
+//!   agraph (
+//!     float[A,B,C] x
+//!   ) => (
+//!     float[A,B,C] y
+//!   ) {
+//! -   a = Transpose <perm = [0, 2, 1]> (x)
+//! -   b = Transpose <perm = [0, 2, 1]> (a)
+//! -   y = Relu (b)
+//! +   y = Relu (x)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -14,17 +14,25 @@
 //! | two branches (`use_cache_branch`) | the branch without a past | the selector is bound and the `If` folded |
 //!
 //! ## Before → after
-//! ```text
-//! agraph (float[B,H,S,D] k, float[B,H,P,D] past) => (float[B,H,S,T] y, float[B,H,T,D] present) {
-//!   present = Concat <axis = 2> (past, k)
-//!   t = Transpose <perm = [0, 1, 3, 2]> (present)
-//!   y = MatMul (k, t)
-//! }
-//!
-//! agraph (float[B,H,S,D] k) => (float[B,H,S,S] y) {
-//!   t = Transpose <perm = [0, 1, 3, 2]> (k)
-//!   y = MatMul (k, t)
-//! }
+//! With
+//! ```yaml
+//! inputs: [past]
+//! ```
+//! ```diff
+//!   agraph (
+//! -   float[B,H,S,D] k,
+//! -   float[B,H,P,D] past
+//! +   float[B,H,S,D] k
+//!   ) => (
+//! -   float[B,H,S,T] y,
+//! -   float[B,H,T,D] present
+//! +   float[B,H,S,S] y
+//!   ) {
+//! -   present = Concat <axis = 2> (past, k)
+//! -   t = Transpose <perm = [0, 1, 3, 2]> (present)
+//! +   t = Transpose <perm = [0, 1, 3, 2]> (k)
+//!     y = MatMul (k, t)
+//!   }
 //! ```
 //!
 //! ## Requires

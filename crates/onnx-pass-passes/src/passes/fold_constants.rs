@@ -9,11 +9,27 @@
 //! never or once its body. What nothing reads any more is removed.
 //!
 //! ## Before → after
-//! ```text
-//! s = Shape (x)                              x2 = Reshape (x, {0, 0, 8, 16})
-//! b = Gather (s, {0})
-//! t = Concat <axis = 0> (b, n, {8}, {16})
-//! x2 = Reshape (x, t)
+//! ```diff
+//!   agraph (
+//!     float[B,S,128] x
+//!   ) => (
+//!     float[B,S,8,16] y
+//!   ) <
+//! -   int64 zero = {0},
+//! -   int64 one = {1},
+//! -   int64[1] at = {0},
+//! -   int64[2] heads = {8, 16}
+//! +   int64[4] target_target = {0, 0, 8, 16}
+//!   > {
+//! -   shape = Shape (x)
+//! -   batch = Gather (shape, zero)
+//! -   length = Gather (shape, one)
+//! -   b = Unsqueeze (batch, at)
+//! -   l = Unsqueeze (length, at)
+//! -   target = Concat <axis = 0> (b, l, heads)
+//! -   y = Reshape (x, target)
+//! +   y = Reshape (x, target_target)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -20,9 +20,18 @@
 //! `Decode` where `seq_len` is 1, `Prefill` where it is another, and so on; names that repeat are numbered.
 //!
 //! ## Before → after
-//! With `entries: [{symbols: {batch: 1, seq_len: [128, 256]}}]`, for
-//! ```text
-//! agraph (int64[batch, seq_len] input_ids) => (float[batch, seq_len] y)
+//! With
+//! ```yaml
+//! entries: [{symbols: {batch: 1, seq_len: [128, 256]}}]
+//! ```
+//! ```diff
+//!   agraph (
+//!     int64[batch,seq_len] input_ids
+//!   ) => (
+//!     int64[batch,seq_len] y
+//!   ) {
+//!     y = Neg (input_ids)
+//!   }
 //! ```
 //! `specializations.json` is
 //! ```json

@@ -8,11 +8,18 @@
 //! that names both.
 //!
 //! ## Before → after
-//! ```text
-//! agraph (float[N] x) => (y) {               agraph (float[N] x) => (float[2*N] y)
-//!   y = Concat <axis = 0> (x, x)             {
-//! }                                            y = Concat <axis = 0> (x, x)
-//!                                            }
+//! ```diff
+//!   agraph (
+//!     float[N] x
+//!   ) => (
+//!     float y
+//! - ) {
+//! + ) <
+//! +   float["2*N"] t
+//! + > {
+//!     t = Concat <axis = 0> (x, x)
+//!     y = ReduceSum <keepdims = 0> (t)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -6,14 +6,23 @@
 //! call, or the function's defaults, take the place of references to them.
 //!
 //! ## Before → after
-//! ```text
-//! agraph (float[N] x) => (float[N] y) {      agraph (float[N] x) => (float[N] y) {
-//!   y = local.twice (x)                        y = Add (x, x)
-//! }                                          }
-//! <domain: "local", opset_import: ["" : 21]>
-//! twice (a) => (b) {
-//!   b = Add (a, a)
-//! }
+//! ```diff
+//!   agraph (
+//!     float[N] x
+//!   ) => (
+//!     float[N] y
+//!   ) {
+//! -   y = local.twice (x)
+//! - }
+//! -
+//! - <
+//! -   domain: "local",
+//! -   opset_import: ["" : 21]
+//! - >
+//! - twice (a) => (b) {
+//! -   b = Add (a, a)
+//! +   y = Add (x, x)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -10,20 +10,31 @@
 //! With `keep`, every axis of an input must be kept, bound, or a number.
 //!
 //! ## Before → after
-//! With `keep: [seq]`, `bind: {batch: 1, side: "${4 * batch}"}` and `drop-unused-inputs: true`:
-//! ```text
-//! agraph (float[batch, seq] x, int64[batch, side] grid) => (float[n, seq] y) {
-//!   s = Shape (grid)
-//!   i = Constant <value_ints = [0]> ()
-//!   b = Gather (s, i)
-//!   m = Constant <value_ints = [-1]> ()
-//!   t = Concat <axis = 0> (b, m)
-//!   y = Reshape (x, t)
-//! }
-//!
-//! agraph (float[1, seq] x) => (float[1, seq] y) {
-//!   y = Identity (x)
-//! }
+//! With
+//! ```yaml
+//! keep: [seq]
+//! bind: {batch: 1, side: "${4 * batch}"}
+//! drop-unused-inputs: true
+//! ```
+//! ```diff
+//!   agraph (
+//! -   float[batch,seq] x,
+//! -   int64[batch,side] grid
+//! +   float[1,seq] x
+//!   ) => (
+//! -   float[n,seq] y
+//! - ) <
+//! -   int64[1] first = {0},
+//! -   int64[1] rest = {-1}
+//! - > {
+//! -   s = Shape (grid)
+//! -   b = Gather (s, first)
+//! -   t = Concat <axis = 0> (b, rest)
+//! -   y = Reshape (x, t)
+//! +   float[1,seq] y
+//! + ) {
+//! +   y = Identity (x)
+//!   }
 //! ```
 //!
 //! ## Requires

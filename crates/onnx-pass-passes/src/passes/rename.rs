@@ -7,15 +7,23 @@
 //! in every declared dim, inside expressions and subgraphs too.
 //!
 //! ## Before → after
-//! With `inputs: {"past_*.?": "cache_$2_$1"}`, `outputs: {y: logits}` and `dims: {N: batch_size}`:
-//! ```text
-//! agraph (float[N] past_key.0) => (float[2*N] y) {
-//!   y = Concat <axis = 0> (past_key.0, past_key.0)
-//! }
-//!
-//! agraph (float[batch_size] cache_0_key) => (float[2*batch_size] logits) {
-//!   logits = Concat <axis = 0> (cache_0_key, cache_0_key)
-//! }
+//! With
+//! ```yaml
+//! inputs: {"past_*.?": "cache_$2_$1"}
+//! outputs: {y: logits}
+//! dims: {N: batch_size}
+//! ```
+//! ```diff
+//!   agraph (
+//! -   float[N] "past_key.0"
+//! +   float[batch_size] cache_0_key
+//!   ) => (
+//! -   float["2*N"] y
+//! +   float["2*batch_size"] logits
+//!   ) {
+//! -   y = Concat <axis = 0> ("past_key.0", "past_key.0")
+//! +   logits = Concat <axis = 0> (cache_0_key, cache_0_key)
+//!   }
 //! ```
 //!
 //! ## Requires

@@ -5,12 +5,21 @@
 //! any more, as `eliminate-dead-code` does.
 //!
 //! ## Before → after
-//! With `keep: [y]`:
-//! ```text
-//! agraph (float[N] x) => (float[N] y, float[N] z) {      agraph (float[N] x) => (float[N] y) {
-//!   y = Abs (x)                                            y = Abs (x)
-//!   z = Relu (x)                                         }
-//! }
+//! With
+//! ```yaml
+//! keep: [y]
+//! ```
+//! ```diff
+//!   agraph (
+//!     float[N] x
+//!   ) => (
+//! -   float[N] y,
+//! -   float[N] z
+//! +   float[N] y
+//!   ) {
+//!     y = Abs (x)
+//! -   z = Relu (x)
+//!   }
 //! ```
 //!
 //! ## Requires
