@@ -7,6 +7,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod diff;
+pub mod git;
 pub mod known;
 pub mod pipeline;
 #[cfg(feature = "cli")]
@@ -15,6 +16,7 @@ pub mod report;
 mod run;
 pub mod shipped;
 pub mod show;
+pub mod snapshot;
 mod structure;
 pub mod terminal;
 #[cfg(feature = "verify")]

@@ -71,6 +71,14 @@ impl Report {
 
     /// The report as text: a line for each step, then what stands behind it.
     pub fn to_text(&self, style: Style) -> String {
+        let mut out = self.told_steps(style);
+        borders(&mut out, "input", &self.inputs);
+        borders(&mut out, "output", &self.outputs);
+        out
+    }
+
+    /// The report without the inputs and outputs that are left.
+    pub(crate) fn told_steps(&self, style: Style) -> String {
         let mut out = self.step_table(style);
         self.pass_tables(&mut out);
         let promises = self.promises.iter().map(|p| format!("promise: {}: {}", p.name, p.meaning));
@@ -80,8 +88,6 @@ impl Report {
             out.push_str(&escape(&line));
             out.push('\n');
         }
-        borders(&mut out, "input", &self.inputs);
-        borders(&mut out, "output", &self.outputs);
         out
     }
 

@@ -17,10 +17,13 @@ use crate::pipeline::Override;
 First steps:
   onnx-pass run single-shot model.onnx -o out/     rewrite with a pipeline that comes with the program
   onnx-pass run my.yaml model.onnx --dry-run       see what a pipeline of yours would do
+  onnx-pass show model.onnx                        see what a model is made of
+  onnx-pass diff model.onnx out/model.onnx         see what was changed
   onnx-pass passes                                 what there is
   onnx-pass passes eliminate-kv-cache              what one pass does, and when it refuses
 
-Exit code: 0 all went well, 1 refused or failed (nothing is written), 2 the arguments make no sense."
+Exit code: 0 all went well, 1 refused or failed (nothing is written), 2 the arguments make no sense. `diff` has
+those of diff: 0 the same, 1 not the same, 2 trouble."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -31,6 +34,27 @@ pub struct Cli {
 pub enum Command {
     /// Run a pipeline over models.
     Run(Box<RunArgs>),
+    /// Show a model as text: its inputs, outputs and layers, or every node.
+    Show(ShowArgs),
+    /// Say what changed between two models.
+    Diff(DiffArgs),
+    /// Keep what a pipeline does to a model as a snapshot to review, or hold it to that.
+    Snapshot(SnapshotArgs),
+    /// Make git show models as text in this repository.
+    GitSetup(GitSetupArgs),
+    /// What git calls for `git log -p`.
+    #[command(hide = true)]
+    GitTextconv {
+        /// The file that git made of one version.
+        file: PathBuf,
+    },
+    /// What git calls for `git diff`.
+    #[command(hide = true)]
+    GitDiff {
+        /// Path, old file, old hash, old mode, new file, new hash, new mode; for a rename two more.
+        #[arg(required = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// List the passes and the pipelines that come with the program, or show the documentation of one pass.
     Passes(PassesArgs),
     /// Hold a rewritten model to its original, by running both in ONNX Runtime.
@@ -133,6 +157,146 @@ pub enum WeightsAs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onnx-pass show model.onnx
+      inputs, outputs, counts, and the tree of scopes with equal layers told once
+  onnx-pass show --full model.onnx | less
+      every node in the ONNX textual syntax; large weights are a hash
+  onnx-pass show --text model.onnx > model.onnxtxt
+      everything; reads back to the same model")]
+pub struct ShowArgs {
+    /// The model.
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub depth: DepthArgs,
+    /// With `--text`, how weights in the model's own file are given.
+    #[arg(long, value_enum, default_value_t = WeightsShown::Inline, requires = "text", value_name = "HOW")]
+    pub weights: WeightsShown,
+    /// Read external weights through symbolic links too.
+    #[arg(long)]
+    pub allow_symlinks: bool,
+}
+
+/// How much of a model is shown.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct DepthArgs {
+    /// Inputs, outputs, opsets, functions, operators by count, weights by type and size.
+    #[arg(long)]
+    pub signature: bool,
+    /// The signature and the tree of scopes, repeated layers folded; this is what is shown unless told otherwise.
+    #[arg(long)]
+    pub outline: bool,
+    /// Every node in the ONNX textual syntax; weights as a type, a shape and a hash.
+    #[arg(long)]
+    pub full: bool,
+    /// Everything in the ONNX textual syntax, with weights: reads back to the same model.
+    #[arg(long)]
+    pub text: bool,
+    /// Every value with its shape, what is known of its contents, and why a length is open.
+    #[arg(long)]
+    pub shapes: bool,
+    /// The KV caches as `eliminate-kv-cache` finds them, and who reads their lengths.
+    #[arg(long)]
+    pub caches: bool,
+}
+
+/// How `show --text` gives weights that are in the model's own file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WeightsShown {
+    /// All values.
+    Inline,
+    /// Large ones as a place in the model's file: the text reads back in that file's folder.
+    Reference,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onnx-pass diff before.onnx after.onnx
+  onnx-pass diff before.onnx after.onnx --format markdown > comment.md
+  onnx-pass diff before.onnx after.onnx --format html > changes.html
+      one page, with the changed part of both graphs drawn side by side
+
+Nodes are matched by what they compute, not by their names: a renumbered export is no change.
+Exit code, as diff has it: 0 no change of structure, 1 a change, 2 trouble.")]
+pub struct DiffArgs {
+    /// The model as it was.
+    pub before: PathBuf,
+    /// The model as it is.
+    pub after: PathBuf,
+    /// How to tell it.
+    #[arg(long, value_enum, default_value_t = DiffAs::Text)]
+    pub format: DiffAs,
+    /// Count other names inside the graph, another order of the nodes, metadata and declared types as a change too.
+    #[arg(long)]
+    pub exact: bool,
+    /// Read external weights through symbolic links too.
+    #[arg(long)]
+    pub allow_symlinks: bool,
+}
+
+/// How a diff is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffAs {
+    /// For a terminal.
+    Text,
+    /// For a comment on a pull request; the details are folded.
+    Markdown,
+    /// For programs; `onnx-pass schema diff` describes it.
+    Json,
+    /// One page with drawings.
+    Html,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onnx-pass snapshot my.yaml model.onnx            make it, or see what changed and keep that for a review
+  onnx-pass snapshot my.yaml model.onnx --check    in CI: fail when it is another
+  onnx-pass snapshot my.yaml model.onnx --accept   take what there is now
+
+The file is in the format of insta: what changed is kept beside it as `.snap.new`, which `cargo insta review` opens.
+Exit code: 0 it holds or was written, 1 it is another (what changed is printed) or the pipeline failed.")]
+pub struct SnapshotArgs {
+    /// A pipeline file, or the name of a pipeline that comes with the program.
+    pub pipeline: String,
+    /// The model.
+    pub model: PathBuf,
+    /// Compare, write nothing.
+    #[arg(long)]
+    pub check: bool,
+    /// Write it, whatever was there.
+    #[arg(long, conflicts_with = "check")]
+    pub accept: bool,
+    /// The snapshot's file [default: snapshots/PIPELINE__MODEL.snap beside the pipeline, or in the current folder
+    /// for a pipeline that comes with the program]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Give a variable of the pipeline a value.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_override)]
+    pub set: Vec<Override>,
+    /// Read external weights through symbolic links too.
+    #[arg(long)]
+    pub allow_symlinks: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Afterwards `git diff` tells what changed in a model, and `git log -p` shows it as text. The attributes
+(.gitattributes) are committed with the repository; the configuration is each clone's own, so everybody runs this
+once. `git diff --no-ext-diff` shows the change as text too.")]
+pub struct GitSetupArgs {
+    /// For all repositories of this user, in place of this one.
+    #[arg(long)]
+    pub global: bool,
+    /// Say what would be written, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct PassesArgs {
     /// The pass to show.
     pub name: Option<String>,
@@ -160,6 +324,8 @@ pub enum SchemaOf {
     Pipeline,
     /// What `run --report json` prints.
     Report,
+    /// What `diff --format json` prints.
+    Diff,
 }
 
 #[derive(Debug, Args)]

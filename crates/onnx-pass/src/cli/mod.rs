@@ -1,10 +1,14 @@
 //! The `onnx-pass` command: arguments in, text and an exit code out. What it does, the library does.
 
 mod args;
+mod diff;
+mod git;
 mod output;
 mod passes;
 mod run;
 mod schema;
+mod show;
+mod snapshot;
 #[cfg(feature = "verify")]
 mod verify;
 
@@ -48,6 +52,12 @@ struct Usage(String);
 fn dispatch(cli: Cli, out: &mut Output) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
         Command::Run(args) => run::run(&args, out),
+        Command::Show(args) => show::show(&args, out),
+        Command::Diff(args) => Ok(diff::diff(&args, out)),
+        Command::Snapshot(args) => snapshot::snapshot(&args, out),
+        Command::GitSetup(args) => git::setup(&args, out),
+        Command::GitTextconv { file } => git::textconv(&file, out),
+        Command::GitDiff { arguments } => git::diff(&arguments, out),
         Command::Passes(args) => passes::passes(&args, out),
         #[cfg(feature = "verify")]
         Command::Verify(args) => verify::verify(&args, out),

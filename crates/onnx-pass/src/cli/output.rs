@@ -1,21 +1,27 @@
 //! Text that goes out.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// A stream that somebody reads, or has stopped reading.
 pub struct Output {
     stream: Box<dyn Write + Send>,
+    terminal: bool,
 }
 
 impl Output {
     /// Standard output.
     pub fn stdout() -> Self {
-        Self { stream: Box::new(io::stdout()) }
+        Self { terminal: io::stdout().is_terminal(), stream: Box::new(io::stdout()) }
     }
 
     /// Standard error.
     pub fn stderr() -> Self {
-        Self { stream: Box::new(io::stderr()) }
+        Self { terminal: io::stderr().is_terminal(), stream: Box::new(io::stderr()) }
+    }
+
+    /// Whether people see it as it is.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Writes the text as it stands. A reader that left (`onnx-pass passes | head -1`) or a full disk behind a

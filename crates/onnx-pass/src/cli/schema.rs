@@ -8,13 +8,13 @@ use onnx_pass_passes::options::json_schema;
 
 use super::args::{Cli, CompletionsArgs, SchemaArgs, SchemaOf};
 use super::output::Output;
-use crate::report;
-use crate::{pass_specs, passes};
+use crate::{diff, pass_specs, passes, report};
 
 pub(super) fn schema(args: &SchemaArgs, out: &mut Output) -> Result<ExitCode, Box<dyn Error>> {
     let schema = match args.of {
         SchemaOf::Pipeline => json_schema(&pass_specs(&passes(&[]))),
         SchemaOf::Report => report::json_schema(),
+        SchemaOf::Diff => diff::json_schema(),
     };
     out.line(&serde_json::to_string_pretty(&schema)?);
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,7 @@ mod text;
 use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
-use onnx_pass_ir::{AttrValue, Attribute, Def, Model, NodeId, OpsetImport, ValueId};
+use onnx_pass_ir::{Attribute, Def, Model, NodeId, OpsetImport, ValueId};
 use serde::Serialize;
 
 use crate::report::border;
@@ -385,6 +385,9 @@ fn nodes(s: &Sides<'_>) -> (NodeChanges, draw::Region) {
     (changes, region)
 }
 
+/// Longer values of attributes are cut.
+const MOST_CHARS: usize = 40;
+
 /// What is another in two nodes that are partners; nothing when they are the same.
 fn node_changes(s: &Sides<'_>, a: NodeId, b: NodeId) -> Vec<String> {
     let (x, y) = (s.a.m.node(a), s.b.m.node(b));
@@ -395,7 +398,7 @@ fn node_changes(s: &Sides<'_>, a: NodeId, b: NodeId) -> Vec<String> {
     if (x.op_type(), x.domain()) != (y.op_type(), y.domain()) {
         out.push(format!("now {}", y.op_type()));
     }
-    let value = |a: Option<&Attribute>| a.map_or("—".to_owned(), |a| attribute_text(&a.value));
+    let value = |a: Option<&Attribute>| a.map_or("—".to_owned(), |a| show::attribute(&a.value, MOST_CHARS));
     let external = hash::External::Contents;
     for at in x.attributes() {
         let other = y.attribute(&at.name);
@@ -422,25 +425,6 @@ fn node_changes(s: &Sides<'_>, a: NodeId, b: NodeId) -> Vec<String> {
         out.push("other branches".to_owned());
     }
     out
-}
-
-/// A short text of an attribute's value.
-fn attribute_text(v: &AttrValue) -> String {
-    const MOST: usize = 40;
-    let text = match v {
-        AttrValue::Float(f) => f.to_string(),
-        AttrValue::Int(i) => i.to_string(),
-        AttrValue::String(s) => format!("{:?}", String::from_utf8_lossy(s)),
-        AttrValue::Floats(v) => format!("{v:?}"),
-        AttrValue::Ints(v) => format!("{v:?}"),
-        AttrValue::Tensor(t) => {
-            let dims: Vec<String> = t.dims.iter().map(ToString::to_string).collect();
-            format!("{}[{}] {}", t.dtype, dims.join(","), t.preview())
-        }
-        AttrValue::Ref { name, .. } => format!("@{name}"),
-        other => format!("an attribute of kind {}", other.kind()),
-    };
-    if text.chars().count() <= MOST { text } else { text.chars().take(MOST).chain(['…']).collect() }
 }
 
 fn weights(s: &Sides<'_>) -> Vec<WeightChange> {

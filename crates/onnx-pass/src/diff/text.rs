@@ -169,20 +169,25 @@ pub(super) fn remarks(d: &Diff) -> Vec<String> {
     let mut out = Vec::new();
     let r = &d.renames;
     if !r.is_empty() {
-        let parts = [(r.values, "values"), (r.nodes, "nodes"), (r.weights, "weights")];
+        let parts = [(r.values, "value"), (r.nodes, "node"), (r.weights, "weight")];
         let told: Vec<String> =
-            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| plural(*n, what)).collect();
         let examples: Vec<String> = r.examples.iter().map(|(a, b)| format!("{a} → {b}")).collect();
-        out.push(format!("renamed: {} ({}, …)", told.join(", "), examples.join(", ")));
+        let more = if r.values + r.nodes + r.weights > examples.len() { ", …" } else { "" };
+        out.push(format!("renamed: {} ({}{more})", told.join(", "), examples.join(", ")));
     }
     if d.reordered {
         out.push("the nodes stand in another order".to_owned());
     }
     if d.declared_types > 0 {
-        out.push(format!("declared types of {} values inside the graph", d.declared_types));
+        out.push(format!("declared types of {} inside the graph", plural(d.declared_types, "value")));
     }
     if d.remarks > 0 {
-        out.push(format!("metadata or doc strings of {} nodes", d.remarks));
+        out.push(format!("metadata or doc strings of {}", plural(d.remarks, "node")));
     }
     out
+}
+
+fn plural(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

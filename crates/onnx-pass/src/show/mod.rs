@@ -1,5 +1,6 @@
 //! A model as text for people: who talks to it, what it is made of, or all of it.
 
+mod operators;
 mod outline;
 mod signature;
 
@@ -7,6 +8,7 @@ use onnx_pass_ir::Model;
 use onnx_pass_ir::text::{TextOptions, Weights};
 
 use crate::terminal::escape;
+pub(crate) use operators::attribute;
 pub(crate) use outline::path;
 pub(crate) use signature::size;
 
@@ -50,6 +52,11 @@ pub fn signature(m: &Model) -> String {
 /// The tree of scopes alone, for snapshots.
 pub fn outline(m: &Model) -> String {
     outline::outline(m)
+}
+
+/// The operators with their attributes and the small constants, counted: a line each.
+pub fn operators(m: &Model) -> String {
+    operators::operators(m)
 }
 
 /// Lines of text with what would steer a terminal made visible.

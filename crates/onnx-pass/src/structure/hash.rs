@@ -100,6 +100,26 @@ pub(crate) fn tensor(t: &Tensor, external: External) -> Hash {
     }
 }
 
+/// One hash of all that a model computes, in 32 hexadecimal digits: its interface, every node and weight, whatever
+/// their names and order. Weights in files beside the model count by their place, so that none is read.
+pub(crate) fn structure(m: &Model) -> String {
+    let hashes = of(m, External::Place, &|v| m.name(v).to_owned());
+    let mut mix = Mix::new("model");
+    let main = m.graph(m.main());
+    for v in main.inputs().iter().copied().chain(main.outputs().iter().map(|o| o.value())) {
+        mix = mix.text(m.name(v)).text(&crate::report::border(m, v).ty).hash(hashes.value[v.index()]);
+    }
+    for o in &m.header().opset_imports {
+        mix = mix.text(o.domain.as_deref().unwrap_or("")).number(o.version.unwrap_or(0));
+    }
+    let mut nodes: Vec<Hash> = super::all_nodes(m).into_iter().map(|n| hashes.down[n.index()]).collect();
+    nodes.sort_unstable();
+    for h in nodes {
+        mix = mix.hash(h);
+    }
+    format!("{:032x}", mix.done())
+}
+
 /// The hashes of one model.
 pub(crate) struct Hashes {
     /// What a node is by itself: operator and attributes. By node.
