@@ -15,7 +15,7 @@ use crate::pipeline::Override;
     max_term_width = 100,
     after_help = "\
 First steps:
-  onnx-pass run single-shot model.onnx -o out/     rewrite with a pipeline that comes with the program
+  onnx-pass run single-shot model.onnx -o out/     rewrite with a pipeline that comes with it
   onnx-pass run my.yaml model.onnx --dry-run       see what a pipeline of yours would do
   onnx-pass show model.onnx                        see what a model is made of
   onnx-pass diff model.onnx out/model.onnx         see what was changed
@@ -70,8 +70,8 @@ pub enum Command {
 #[command(after_help = "\
 Examples:
   onnx-pass run single-shot model.onnx -o out/
-      out/model.onnx, and beside it the files that the passes make (specializations.json, custom_io.yaml,
-      compile.args)
+      out/model.onnx, and beside it the files that the passes make
+      (specializations.json, custom_io.yaml, compile.args)
   onnx-pass run passes/qwen3-vl-reranker.yaml model.onnx -o out/ --set height=192 --set width=256
       with other values for the pipeline's variables
   onnx-pass run clean-up model.onnx --in-place
@@ -79,8 +79,8 @@ Examples:
   onnx-pass run clean-up 'models/**/*.onnx' -o out/ --if-changed --report json
       many models, several at a time, those alone that are not up to date; one report for all
 
-Several models keep their folders below the one that they share; of those that lie in one folder, each gets a
-folder of its own, so that the files beside them do not meet.")]
+Several models keep their folders below the one that they share; of those that lie in one
+folder, each gets a folder of its own, so that the files beside them do not meet.")]
 pub struct RunArgs {
     /// A pipeline file, or the name of a pipeline that comes with the program.
     pub pipeline: String,
