@@ -1,14 +1,16 @@
 //! Many changes told as few: equal ones of repeated layers together.
 
+use std::hash::Hash;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::structure::scope::{numbered, ranges};
+use crate::structure::scope::ranges;
 
 /// Nodes of one scope, or of the same scope in repeated layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Group {
-    /// The scope: `model.layers.{0…27}.self_attn`; empty for the whole model.
+    /// The scope: `model/layers.{0…27}/self_attn`; empty for the whole model.
     pub scope: String,
     /// What, and how often.
     pub what: IndexMap<String, usize>,
@@ -28,56 +30,106 @@ pub(crate) fn groups(entries: &[(Vec<String>, String)], most: usize) -> Vec<Grou
     out
 }
 
-#[derive(Default)]
-struct Sum {
-    numbers: Vec<u64>,
-    what: IndexMap<String, usize>,
-    count: usize,
-}
-
 fn at_depth(entries: &[(Vec<String>, String)], depth: usize) -> Vec<Group> {
-    let mut table: IndexMap<(String, String), Sum> = IndexMap::new();
+    let mut scopes: IndexMap<String, IndexMap<&str, usize>> = IndexMap::new();
     for (path, what) in entries {
         let scope = path.iter().take(depth).map(String::as_str).collect::<Vec<_>>().join("/");
-        let (key, number) = match numbered(&scope) {
-            Some((before, n, after)) => ((before.to_owned(), format!("\u{0}{after}")), Some(n)),
-            None => ((scope, String::new()), None),
-        };
-        let sum = table.entry(key).or_default();
-        sum.numbers.extend(number);
-        *sum.what.entry(what.clone()).or_default() += 1;
-        sum.count += 1;
+        *scopes.entry(scope).or_default().entry(what).or_default() += 1;
     }
-    let named = table.into_iter().map(|((before, after), mut sum)| {
-        sum.what.sort_by(|a, x, b, y| y.cmp(x).then_with(|| a.cmp(b)));
-        Group { scope: with_numbers(&before, &sum.numbers, &after), what: sum.what, count: sum.count }
-    });
-    named.collect()
-}
-
-fn with_numbers(before: &str, numbers: &[u64], after: &str) -> String {
-    match (after.strip_prefix('\0'), ranges(numbers)) {
-        (Some(after), r) if r.contains(['…', ',']) => format!("{before}{{{r}}}{after}"),
-        (Some(after), r) => format!("{before}{r}{after}"),
-        (None, _) => before.to_owned(),
-    }
-}
-
-/// Names that differ by one number together: `past_key.{0…27}`; each with how many it stands for. Only names
-/// with an equal `kind` meet.
-pub(crate) fn names(entries: &[(String, String)]) -> Vec<(String, String, usize)> {
-    let mut table: IndexMap<(String, String, String), Vec<u64>> = IndexMap::new();
-    for (name, kind) in entries {
-        let (key, n) = match numbered(name) {
-            Some((before, n, after)) => ((before.to_owned(), format!("\u{0}{after}"), kind.clone()), n),
-            None => ((name.clone(), String::new(), kind.clone()), 0),
-        };
-        table.entry(key).or_default().push(n);
-    }
-    let told = table.into_iter().map(|((before, after, kind), numbers)| {
-        (with_numbers(&before, &numbers, &after), kind, numbers.len())
+    let names: Vec<((), &str)> = scopes.keys().map(|name| ((), name.as_str())).collect();
+    let told = layered(&names).into_iter().map(|((), scope, members)| {
+        let mut what: IndexMap<String, usize> = IndexMap::new();
+        for (op, n) in members.iter().filter_map(|i| scopes.get_index(*i)).flat_map(|(_, ops)| ops) {
+            *what.entry((*op).to_owned()).or_default() += n;
+        }
+        what.sort_by(|a, x, b, y| y.cmp(x).then_with(|| a.cmp(b)));
+        let count = what.values().sum();
+        Group { scope, what, count }
     });
     told.collect()
+}
+
+/// Texts of one kind that differ by a number alone together, by first appearance: `past_key.{0…27}: float[n, 8]`,
+/// with the places of those that it stands for. The number may be in several places of the text
+/// (`k.0: float[k.0_dim]`), always at the end of a word.
+pub(crate) fn layered<K: Copy + Eq + Hash>(entries: &[(K, &str)]) -> Vec<(K, String, Vec<usize>)> {
+    let cut: Vec<Numbered<'_>> = entries.iter().map(|(_, text)| Numbered::of(text)).collect();
+    let mut alike: IndexMap<(K, &[&str]), Vec<usize>> = IndexMap::new();
+    for (i, ((kind, _), text)) in entries.iter().zip(&cut).enumerate() {
+        alike.entry((*kind, &text.pieces)).or_default().push(i);
+    }
+    let mut out = Vec::new();
+    for ((kind, _), members) in alike {
+        let numbers = |i: &usize, k: usize| cut[*i].numbers[k];
+        let count = members.first().map_or(0, |i| cut[*i].numbers.len());
+        let varies = |k: usize| members.windows(2).any(|w| numbers(&w[0], k) != numbers(&w[1], k));
+        let layer = (0..count).find(|k| varies(*k));
+        // Places whose number is neither the layer's nor the same in all: only equal ones meet.
+        let others: Vec<usize> = (0..count)
+            .filter(|k| {
+                varies(*k) && members.iter().any(|i| layer.is_some_and(|l| numbers(i, *k) != numbers(i, l)))
+            })
+            .collect();
+        let mut parts: IndexMap<Vec<u64>, Vec<usize>> = IndexMap::new();
+        for i in members.iter().copied() {
+            parts.entry(others.iter().map(|k| numbers(&i, *k)).collect()).or_default().push(i);
+        }
+        let told = parts.into_values().map(|part| {
+            let layers: Vec<u64> = layer.iter().flat_map(|l| part.iter().map(|i| numbers(i, *l))).collect();
+            let shown = |k: usize| {
+                let fixed = part.windows(2).all(|w| numbers(&w[0], k) == numbers(&w[1], k));
+                if fixed { None } else { Some(format!("{{{}}}", ranges(&layers))) }
+            };
+            (kind, part.first().map(|i| cut[*i].with(shown)).unwrap_or_default(), part)
+        });
+        out.extend(told);
+    }
+    // Parts of one family came together; all stand by their first.
+    out.sort_by_key(|(_, _, part)| part.first().copied());
+    out
+}
+
+/// A text cut at the numbers that end its words.
+struct Numbered<'t> {
+    pieces: Vec<&'t str>,
+    numbers: Vec<u64>,
+}
+
+impl<'t> Numbered<'t> {
+    fn of(text: &'t str) -> Self {
+        let (mut pieces, mut numbers, mut from, mut at) = (Vec::new(), Vec::new(), 0, 0);
+        let bytes = text.as_bytes();
+        while at < bytes.len() {
+            if !bytes[at].is_ascii_digit() {
+                at += 1;
+                continue;
+            }
+            let end = bytes[at..].iter().position(|b| !b.is_ascii_digit()).map_or(bytes.len(), |n| at + n);
+            let in_word =
+                at > 0 && (bytes[at - 1].is_ascii_alphabetic() || matches!(bytes[at - 1], b'_' | b'.'));
+            let plain = end == at + 1 || bytes[at] != b'0';
+            if let (true, Ok(n)) = (in_word && plain, text[at..end].parse()) {
+                pieces.push(&text[from..at]);
+                numbers.push(n);
+                from = end;
+            }
+            at = end;
+        }
+        pieces.push(&text[from..]);
+        Numbered { pieces, numbers }
+    }
+
+    /// The text again, with some of the numbers as they are told.
+    fn with(&self, shown: impl Fn(usize) -> Option<String>) -> String {
+        let mut out = String::new();
+        for (k, piece) in self.pieces.iter().enumerate() {
+            out.push_str(piece);
+            if let Some(n) = self.numbers.get(k) {
+                out.push_str(&shown(k).unwrap_or_else(|| n.to_string()));
+            }
+        }
+        out
+    }
 }
 
 #[cfg(test)]
@@ -102,11 +154,34 @@ mod tests {
         );
         assert_eq!(groups(&entries, 1)[0].scope, "m/layers.{0…27}");
         assert_eq!(groups(&entries, 1)[0].what["Add"], 56);
-        let pairs =
-            [("k.0", "f"), ("k.1", "f"), ("x", "f"), ("k.7", "g")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    }
+
+    #[test]
+    fn names_fold_with_their_symbols() {
+        let told = |entries: &[(char, &str)]| {
+            layered(entries)
+                .into_iter()
+                .map(|(_, text, of)| format!("{text} {}", of.len()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
-            names(&pairs).into_iter().map(|(n, _, c)| (n, c)).collect::<Vec<_>>(),
-            [("k.{0, 1}".to_owned(), 2), ("x".to_owned(), 1), ("k.7".to_owned(), 1)]
+            told(&[('-', "k.0: f"), ('-', "k.1: f"), ('-', "x: f"), ('-', "k.7: g"), ('+', "k.3: f")]),
+            ["k.{0, 1}: f 2", "x: f 1", "k.7: g 1", "k.3: f 1"]
         );
+        assert_eq!(
+            told(&[
+                ('-', "k.0_out: float[Cat_k.0_out_dim_0, 2, 16]"),
+                ('-', "k.1_out: float[Cat_k.1_out_dim_0, 2, 16]"),
+                ('-', "k.2_out: float[Cat_k.2_out_dim_0, 2, 16]"),
+            ]),
+            ["k.{0…2}_out: float[Cat_k.{0…2}_out_dim_0, 2, 16] 3"]
+        );
+        // Of two numbers that vary, the first is the layer.
+        assert_eq!(
+            told(&[('-', "b1.l0.n1"), ('-', "b1.l0.n2"), ('-', "b1.l1.n1"), ('-', "b1.l1.n2")]),
+            ["b1.l{0, 1}.n1 2", "b1.l{0, 1}.n2 2"]
+        );
+        assert_eq!(told(&[('-', "float[1]"), ('-', "float[2]")]), ["float[1] 1", "float[2] 1"]);
+        assert_eq!(told(&[('-', "é.01"), ('-', "é.99999999999999999999")]).len(), 2);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::markdown::html as escaped;
-use super::text::{counts, functions, group, interface, remarks, weights};
+use super::text::{constants, counts, functions, group, interface, remarks, weights};
 use super::{Diff, Group};
 
 const STYLE: &str = "
@@ -28,7 +28,7 @@ pub(super) fn html(d: &Diff, before: &str, after: &str) -> String {
         _ => "The model changed",
     };
     let _ = writeln!(body, "<h1>{verdict}</h1><p>{} → {}</p>", escaped(before), escaped(after));
-    lines(&mut body, "Interface", &interface(&d.interface));
+    lines(&mut body, "Interface", &interface(d));
     if !d.header.is_empty() {
         body.push_str("<h2>Model</h2><table><tr><th></th><th>before</th><th>after</th></tr>\n");
         for f in &d.header {
@@ -44,9 +44,10 @@ pub(super) fn html(d: &Diff, before: &str, after: &str) -> String {
         let all = [told('-', &d.nodes.removed), told('+', &d.nodes.added), told('~', &d.nodes.changed)];
         lines(&mut body, &title, &all.concat());
     }
-    lines(&mut body, "Weights", &weights(&d.weights));
+    let few = constants(d).map(|l| (' ', l));
+    lines(&mut body, "Weights", &weights(d).into_iter().chain(few).collect::<Vec<_>>());
     let remarks: Vec<(char, String)> = remarks(d).into_iter().map(|l| (' ', l)).collect();
-    lines(&mut body, "Not structural", &remarks);
+    lines(&mut body, "No matter of structure", &remarks);
     if !d.region.is_empty() {
         let note = d.region.note();
         let _ = writeln!(

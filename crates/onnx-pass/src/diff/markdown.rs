@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::text::{counts, functions, group, interface, remarks, weights};
+use super::text::{constants, counts, functions, group, interface, plural, remarks, weights};
 use super::{Diff, Group};
 use crate::terminal::escape;
 
@@ -12,7 +12,7 @@ pub(super) fn markdown(d: &Diff) -> String {
         return "**No change.**\n".to_owned();
     }
     out.push_str(if d.structural { "**The model changed.**\n" } else { "**No structural change.**\n" });
-    diff_block(&mut out, "Interface", &interface(&d.interface));
+    diff_block(&mut out, "Interface", &interface(d));
     if !d.header.is_empty() {
         out.push_str("\n| | before | after |\n|---|---|---|\n");
         for f in &d.header {
@@ -27,11 +27,11 @@ pub(super) fn markdown(d: &Diff) -> String {
         let all = [lines('-', &d.nodes.removed), lines('+', &d.nodes.added), lines('~', &d.nodes.changed)];
         details(&mut out, &line, &all.concat());
     }
-    let of_weights = weights(&d.weights);
+    let of_weights = weights(d);
     if !of_weights.is_empty() {
-        details(&mut out, &format!("weights: {} changes", d.weights.len()), &of_weights);
+        details(&mut out, &format!("weights: {}", plural(d.weights.len(), "change")), &of_weights);
     }
-    let remarks = remarks(d);
+    let remarks: Vec<String> = constants(d).into_iter().chain(remarks(d)).collect();
     if !remarks.is_empty() {
         out.push('\n');
         for line in remarks {

@@ -1,29 +1,39 @@
 //! Which node of one model is which node of the other: by what they compute, by who reads them, by the weights
 //! that they read, by their neighbours, and by name last.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use onnx_pass_ir::{Def, Model, NodeId, Use, ValueId};
 
+use super::nodes::origin;
+use super::weights::FEWEST;
 use crate::structure::hash::{self, External, Hash, Hashes};
-use crate::structure::{all_nodes, function_of};
+use crate::structure::{self, all_nodes, function_of};
 
 /// A value with more readers than this (a shared constant) tells nothing about any of them.
 const MOST_READERS: usize = 64;
+
+/// How many values are looked at between two nodes.
+const MOST_BETWEEN: usize = 48;
 
 /// Two models side by side.
 pub(crate) struct Sides<'m> {
     pub a: Side<'m>,
     pub b: Side<'m>,
-    /// Whether every node was matched by what it computes.
-    pub all_by_structure: bool,
+    /// How weights in other files are told apart.
+    pub external: External,
 }
 
 /// One of two models.
 pub(crate) struct Side<'m> {
     pub m: &'m Model,
+    /// The nodes, but for constants, which are values.
     pub nodes: Vec<NodeId>,
+    /// How many `Constant` nodes there are.
+    pub constants: usize,
     pub hashes: Hashes,
+    /// The hashes of all constants.
+    contents: HashSet<Hash>,
     /// The other side's node. By node.
     pub partner: Vec<Option<NodeId>>,
     /// The key of an input of the main graph: equal for the two that are one.
@@ -34,7 +44,11 @@ impl<'m> Side<'m> {
     fn new(m: &'m Model, external: External, inputs: HashMap<ValueId, String>) -> Self {
         let key = |v: ValueId| inputs.get(&v).cloned().unwrap_or_default();
         let hashes = hash::of(m, external, &key);
-        Side { m, nodes: all_nodes(m), hashes, partner: vec![None; m.node_capacity()], inputs }
+        let (constants, nodes): (Vec<_>, Vec<_>) =
+            all_nodes(m).into_iter().partition(|n| m.constant_node(*n).is_some());
+        let contents = structure::constants(m).iter().map(|(v, _)| hashes.value[v.index()]).collect();
+        let partner = vec![None; m.node_capacity()];
+        Side { m, nodes, constants: constants.len(), hashes, contents, partner, inputs }
     }
 
     pub fn partner(&self, n: NodeId) -> Option<NodeId> {
@@ -43,6 +57,25 @@ impl<'m> Side<'m> {
 
     fn open(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.nodes.iter().copied().filter(|n| self.partner(*n).is_none())
+    }
+
+    /// The value and those above it that nodes without a partner make it of: the nearest first.
+    fn through_open(&self, v: ValueId) -> Vec<ValueId> {
+        let mut out = vec![v];
+        let mut at = 0;
+        while let (Some(v), true) = (out.get(at).copied(), out.len() < MOST_BETWEEN) {
+            at += 1;
+            let producer = self.m.value(v).producer();
+            let Some(n) = producer.filter(|n| self.partner(*n).is_none()) else { continue };
+            let inputs = self.m.node(n).inputs().iter().flatten();
+            let above: Vec<ValueId> = inputs.filter(|v| self.m.constant(**v).is_none()).copied().collect();
+            above.into_iter().for_each(|v| {
+                if !out.contains(&v) {
+                    out.push(v);
+                }
+            });
+        }
+        out
     }
 
     fn context(&self, n: NodeId) -> &'m str {
@@ -57,14 +90,9 @@ pub(crate) fn sides<'m>(
     inputs: (HashMap<ValueId, String>, HashMap<ValueId, String>),
 ) -> Sides<'m> {
     let external = External::between(a, b);
-    let mut s = Sides {
-        a: Side::new(a, external, inputs.0),
-        b: Side::new(b, external, inputs.1),
-        all_by_structure: false,
-    };
+    let mut s = Sides { a: Side::new(a, external, inputs.0), b: Side::new(b, external, inputs.1), external };
     s.by_key(|side, n| Some((side.hashes.down[n.index()], side.context(n))), false);
-    s.all_by_structure = s.a.open().next().is_none() && s.b.open().next().is_none();
-    if !s.all_by_structure {
+    if s.a.open().next().is_some() && s.b.open().next().is_some() {
         s.by_key(|side, n| Some((side.hashes.up[n.index()], side.context(n))), false);
         s.by_key(anchor, true);
         s.by_neighbours();
@@ -77,7 +105,7 @@ pub(crate) fn sides<'m>(
 /// A node and the weights that it reads: in a model with trained weights there is only one such.
 fn anchor<'m>(side: &Side<'m>, n: NodeId) -> Option<(Hash, Vec<Hash>, &'m str)> {
     let weight = |v: &ValueId| {
-        let large = side.m.value(*v).initializer()?.len().is_ok_and(|n| n >= 16);
+        let large = side.m.constant(*v)?.len().is_ok_and(|n| n >= FEWEST);
         large.then(|| side.hashes.value[v.index()])
     };
     let weights: Vec<Hash> = side.m.node(n).inputs().iter().flatten().filter_map(weight).collect();
@@ -171,12 +199,15 @@ impl<'m> Sides<'m> {
         out
     }
 
-    /// Whether two values are the same thing, apart from what is above them: outputs of partners, one input, one
-    /// weight (by contents, or by name with other contents).
+    /// Whether two values are the same thing, apart from what is above them: outputs of partners, one input,
+    /// constants with the same contents.
     pub fn same_value(&self, v: ValueId, w: ValueId) -> bool {
         let (x, y) = (self.a.m.value(v), self.b.m.value(w));
         if self.a.hashes.value[v.index()] == self.b.hashes.value[w.index()] {
             return true;
+        }
+        if self.a.m.constant(v).is_some() || self.b.m.constant(w).is_some() {
+            return false;
         }
         match (x.def(), y.def()) {
             (Def::Node { node: a, index: i }, Def::Node { node: b, index: k }) => {
@@ -188,9 +219,34 @@ impl<'m> Sides<'m> {
                 (None, None) => place(self.a.m, v) == place(self.b.m, w),
                 _ => false,
             },
-            (Def::Initializer, Def::Initializer) => x.name() == y.name(),
             _ => false,
         }
+    }
+
+    /// Whether two values are the same, or the nodes between them and the same value are all gone or new, so that
+    /// these tell of the change.
+    pub fn same_or_told(&self, v: ValueId, w: ValueId) -> bool {
+        if self.same_value(v, w) {
+            return true;
+        }
+        let (of_a, of_b) = (self.a.through_open(v), self.b.through_open(w));
+        of_a.iter().any(|v| of_b.iter().any(|w| self.same_value(*v, *w)))
+    }
+
+    /// Whether two constants are weights whose contents the other model has nowhere: the weights tell of them.
+    pub fn told_by_weights(&self, v: ValueId, w: ValueId) -> bool {
+        let large = |side: &Side<'_>, v: ValueId| {
+            side.m.constant(v).is_some_and(|t| t.len().is_ok_and(|n| n >= FEWEST))
+        };
+        large(&self.a, v)
+            && large(&self.b, w)
+            && !self.b.contents.contains(&self.a.hashes.value[v.index()])
+            && !self.a.contents.contains(&self.b.hashes.value[w.index()])
+    }
+
+    /// The operators of two outputs whose nodes both have a partner, which is not the other.
+    pub fn rewired(&self, v: ValueId, w: ValueId) -> Option<(String, String)> {
+        (!self.same_or_told(v, w)).then(|| (origin(self.a.m, v), origin(self.b.m, w)))
     }
 }
 

@@ -7,20 +7,18 @@
 mod draw;
 mod fold;
 mod html;
+mod interface;
 mod markdown;
 mod matching;
+mod nodes;
 mod renamed;
 mod text;
+mod weights;
 
-use std::collections::{HashMap, HashSet};
-
-use indexmap::IndexMap;
-use onnx_pass_ir::{Attribute, Def, Model, NodeId, OpsetImport, ValueId};
+use onnx_pass_ir::{Model, NodeId, ValueId};
 use serde::Serialize;
 
-use crate::report::border;
-use crate::show;
-use crate::structure::hash;
+use crate::structure::hash::External;
 pub use fold::Group;
 use matching::{Sides, sides};
 pub use renamed::Renames;
@@ -44,12 +42,18 @@ pub struct Diff {
     pub functions: Vec<FunctionChange>,
     /// Nodes, those of branches and of functions included.
     pub nodes: NodeChanges,
-    /// Weights.
+    /// Weights, whether initializers or `Constant` nodes.
     pub weights: Vec<WeightChange>,
+    /// Constants of fewer than 16 elements; a node that reads another one is among the changed nodes.
+    pub constants: Constants,
     /// What has another name now.
     pub renames: Renames,
     /// Whether the nodes stand in another order.
     pub reordered: bool,
+    /// Whether the inputs or outputs that stayed stand in another order.
+    pub interface_reordered: bool,
+    /// Whether weights in other files were compared by their place in these, since one is not there.
+    pub weights_by_place: bool,
     /// Nodes whose metadata or doc string changed.
     pub remarks: usize,
     /// Values inside the graph whose declared type changed.
@@ -82,6 +86,11 @@ pub struct BorderChange {
     pub type_before: Option<String>,
     /// Its type now.
     pub type_after: Option<String>,
+    /// Whether what is taken when a caller does not give it is another.
+    pub default_changed: bool,
+    /// The operators that computed this output before and now, when it is another value that was there or is there
+    /// still.
+    pub rewired: Option<(String, String)>,
 }
 
 /// A change of a field.
@@ -116,13 +125,17 @@ pub enum Change {
     Changed,
 }
 
-/// Changes of nodes.
+/// Changes of nodes. `Constant` nodes are weights or constants, and among neither the removed nor the added.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NodeChanges {
     /// How many there were.
     pub before: usize,
     /// How many there are.
     pub after: usize,
+    /// How many of them were `Constant` nodes.
+    pub constants_before: usize,
+    /// How many of them are `Constant` nodes.
+    pub constants_after: usize,
     /// How many are gone.
     pub removed_count: usize,
     /// How many are new.
@@ -137,10 +150,19 @@ pub struct NodeChanges {
     pub changed: Vec<Group>,
 }
 
+/// Changes of small constants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Constants {
+    /// How many are gone.
+    pub removed: usize,
+    /// How many are new.
+    pub added: usize,
+}
+
 /// A change of a weight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WeightChange {
-    /// Its name, before where it is gone.
+    /// Its name, before where it is gone; `before → now` when it has another.
     pub name: String,
     /// What happened to it.
     pub change: Change,
@@ -154,20 +176,19 @@ pub struct WeightChange {
 /// Compares two models. Weights are compared by a hash of their contents; those in files beside the models are
 /// not read when both models refer to the same files.
 pub fn diff(before: &Model, after: &Model) -> Diff {
-    let inputs = input_keys(before, after);
-    let s = sides(before, after, inputs);
-    let weights = weights(&s);
-    let renames = renamed::renames(&s);
-    let interface = interface(&s);
-    let functions = functions(&s);
-    let header = header(before, after);
-    let (nodes, region) = nodes(&s);
+    let s = sides(before, after, interface::input_keys(before, after));
+    let (weights, constants) = weights::weights(&s);
+    let (interface, interface_reordered) = interface::interface(&s);
+    let functions = interface::functions(&s);
+    let header = interface::header(before, after);
+    let (nodes, region) = nodes::nodes(&s);
     let changed = nodes.removed_count + nodes.added_count + nodes.changed_count;
-    let structural = changed > 0
+    let structural = changed + constants.removed + constants.added > 0
         || !interface.is_empty()
+        || interface_reordered
         || !weights.is_empty()
         || !functions.is_empty()
-        || header.iter().any(|f| f.field.starts_with("opset"));
+        || header.iter().any(|f| f.field.starts_with("opset "));
     Diff {
         format: FORMAT_VERSION,
         structural,
@@ -176,8 +197,11 @@ pub fn diff(before: &Model, after: &Model) -> Diff {
         functions,
         nodes,
         weights,
-        renames,
+        constants,
+        renames: renamed::renames(&s),
         reordered: reordered(&s),
+        interface_reordered,
+        weights_by_place: s.external == External::Missing,
         remarks: pairs(&s).filter(|(a, b)| remarks(before, *a) != remarks(after, *b)).count(),
         declared_types: declared_types(&s),
         region,
@@ -191,6 +215,7 @@ impl Diff {
             && self.header.is_empty()
             && self.renames.is_empty()
             && !self.reordered
+            && self.nodes.constants_before == self.nodes.constants_after
             && self.remarks + self.declared_types == 0
     }
 
@@ -221,258 +246,8 @@ pub fn json_schema() -> serde_json::Value {
     serde_json::from_str(include_str!("diff.schema.json")).unwrap_or_default()
 }
 
-/// Keys of the main graphs' inputs: by name, and those left over by type, in order.
-fn input_keys(a: &Model, b: &Model) -> (HashMap<ValueId, String>, HashMap<ValueId, String>) {
-    let inputs = |m: &Model| m.graph(m.main()).inputs().to_vec();
-    let key = |m: &Model, v: ValueId| format!("= {}", m.name(v));
-    let (of_a, of_b) = (inputs(a), inputs(b));
-    let mut keys: (HashMap<_, _>, HashMap<_, _>) =
-        (of_a.iter().map(|v| (*v, key(a, *v))).collect(), of_b.iter().map(|v| (*v, key(b, *v))).collect());
-    let known = |m: &Model, list: &[ValueId], v: &str| list.iter().any(|w| m.name(*w) == v);
-    let mut open: Vec<ValueId> = of_b.iter().copied().filter(|v| !known(a, &of_a, b.name(*v))).collect();
-    for v in of_a.iter().filter(|v| !known(b, &of_b, a.name(**v))) {
-        let ty = border(a, *v).ty;
-        if let Some(at) = open.iter().position(|w| border(b, *w).ty == ty) {
-            keys.1.insert(open.remove(at), key(a, *v));
-        }
-    }
-    keys
-}
-
 fn pairs<'s>(s: &'s Sides<'_>) -> impl Iterator<Item = (NodeId, NodeId)> + 's {
     s.a.nodes.iter().filter_map(|a| Some((*a, s.a.partner(*a)?)))
-}
-
-fn interface(s: &Sides<'_>) -> Vec<BorderChange> {
-    let (a, b) = (s.a.m, s.b.m);
-    let mut out = Vec::new();
-    let change = |end, before: Option<ValueId>, after: Option<ValueId>| {
-        let (x, y) = (before.map(|v| border(a, v)), after.map(|v| border(b, v)));
-        (x != y).then(|| BorderChange {
-            end,
-            before: x.as_ref().map(|x| x.name.clone()),
-            after: y.as_ref().map(|y| y.name.clone()),
-            type_before: x.map(|x| x.ty),
-            type_after: y.map(|y| y.ty),
-        })
-    };
-    let partner: HashMap<&String, ValueId> = s.b.inputs.iter().map(|(v, key)| (key, *v)).collect();
-    for v in a.graph(a.main()).inputs() {
-        let other = s.a.inputs.get(v).and_then(|key| partner.get(key)).copied();
-        out.extend(change(End::Input, Some(*v), other));
-    }
-    let kept: Vec<&String> = s.a.inputs.values().collect();
-    for v in b.graph(b.main()).inputs() {
-        if s.b.inputs.get(v).is_none_or(|key| !kept.contains(&key)) {
-            out.extend(change(End::Input, None, Some(*v)));
-        }
-    }
-    let outputs = |m: &Model| m.graph(m.main()).outputs().iter().map(|o| o.value()).collect::<Vec<_>>();
-    let (of_a, of_b) = (outputs(a), outputs(b));
-    let mut taken = vec![false; of_b.len()];
-    let mut partners = vec![None; of_a.len()];
-    // By name first, since an output's name is what callers know; then by what is computed.
-    let same_name = |v: ValueId, w: ValueId| a.name(v) == b.name(w);
-    for matches in [&same_name as &dyn Fn(ValueId, ValueId) -> bool, &|v, w| s.same_value(v, w)] {
-        for (v, partner) in of_a.iter().zip(&mut partners).filter(|(_, p)| p.is_none()) {
-            if let Some(k) = (0..of_b.len()).find(|k| !taken[*k] && matches(*v, of_b[*k])) {
-                taken[k] = true;
-                *partner = Some(of_b[k]);
-            }
-        }
-    }
-    for (v, partner) in of_a.iter().zip(partners) {
-        out.extend(change(End::Output, Some(*v), partner));
-    }
-    for (w, _) in of_b.iter().zip(taken).filter(|(_, taken)| !taken) {
-        out.extend(change(End::Output, None, Some(*w)));
-    }
-    out
-}
-
-fn header(a: &Model, b: &Model) -> Vec<FieldChange> {
-    let fields = |m: &Model| {
-        let h = m.header();
-        let mut out: IndexMap<String, String> = IndexMap::new();
-        let mut put = |field: String, v: Option<String>| {
-            out.extend(v.map(|v| (field, v)));
-        };
-        for OpsetImport { domain, version } in &h.opset_imports {
-            let domain = domain.as_deref().filter(|d| !d.is_empty()).unwrap_or("ai.onnx");
-            put(format!("opset {domain}"), version.map(|v| v.to_string()));
-        }
-        put("IR version".into(), h.ir_version.map(|v| v.to_string()));
-        put("producer".into(), h.producer_name.as_ref().map(ToString::to_string));
-        put("producer version".into(), h.producer_version.as_ref().map(ToString::to_string));
-        put("domain".into(), h.domain.as_ref().map(ToString::to_string));
-        put("model version".into(), h.model_version.map(|v| v.to_string()));
-        put("doc string".into(), h.doc.as_ref().map(ToString::to_string));
-        for (k, v) in &h.metadata {
-            put(format!("metadata {k}"), Some(v.to_string()));
-        }
-        out
-    };
-    let (of_a, of_b) = (fields(a), fields(b));
-    let all = of_a.keys().chain(of_b.keys().filter(|k| !of_a.contains_key(*k)));
-    let changes = all.map(|k| FieldChange {
-        field: k.clone(),
-        before: of_a.get(k).cloned(),
-        after: of_b.get(k).cloned(),
-    });
-    changes.filter(|c| c.before != c.after).collect()
-}
-
-fn functions(s: &Sides<'_>) -> Vec<FunctionChange> {
-    let (a, b) = (s.a.m, s.b.m);
-    let name = |(domain, name, overload): (&str, &str, &str)| {
-        let overload = if overload.is_empty() { String::new() } else { format!(":{overload}") };
-        if domain.is_empty() { format!("{name}{overload}") } else { format!("{domain}.{name}{overload}") }
-    };
-    let mut out = Vec::new();
-    for (_, f) in a.functions() {
-        let change = match b.functions().find(|(_, g)| g.key() == f.key()) {
-            None => Some(Change::Removed),
-            Some((_, g)) => {
-                let (x, y) = (body(s.a.m, f.graph(), &s.a.hashes), body(s.b.m, g.graph(), &s.b.hashes));
-                let same = x == y && f.attributes == g.attributes && f.opset_imports == g.opset_imports;
-                (!same).then_some(Change::Changed)
-            }
-        };
-        out.extend(change.map(|change| FunctionChange { name: name(f.key()), change }));
-    }
-    for (_, g) in b.functions().filter(|(_, g)| a.functions().all(|(_, f)| f.key() != g.key())) {
-        out.push(FunctionChange { name: name(g.key()), change: Change::Added });
-    }
-    out
-}
-
-/// What a function's outputs compute.
-fn body(m: &Model, g: onnx_pass_ir::GraphId, h: &hash::Hashes) -> (usize, Vec<hash::Hash>) {
-    let outputs = m.graph(g).outputs().iter().map(|o| h.value[o.value().index()]);
-    (m.graph(g).inputs().len(), outputs.collect())
-}
-
-/// The most groups of each kind of change.
-const MOST_GROUPS: usize = 12;
-
-fn nodes(s: &Sides<'_>) -> (NodeChanges, draw::Region) {
-    let op = |m: &Model, n: NodeId| m.node(n).op_type().to_owned();
-    let gone: Vec<NodeId> = s.a.nodes.iter().copied().filter(|n| s.a.partner(*n).is_none()).collect();
-    let new: Vec<NodeId> = s.b.nodes.iter().copied().filter(|n| s.b.partner(*n).is_none()).collect();
-    let mut changed = Vec::new();
-    for (a, b) in pairs(s) {
-        let what = node_changes(s, a, b);
-        if !what.is_empty() {
-            changed.push((a, b, format!("{}: {}", op(s.a.m, a), what.join(", "))));
-        }
-    }
-    let entries =
-        |m: &Model, list: &[NodeId]| list.iter().map(|n| (show::path(m, *n), op(m, *n))).collect::<Vec<_>>();
-    let changes = NodeChanges {
-        before: s.a.nodes.len(),
-        after: s.b.nodes.len(),
-        removed_count: gone.len(),
-        added_count: new.len(),
-        changed_count: changed.len(),
-        removed: fold::groups(&entries(s.a.m, &gone), MOST_GROUPS),
-        added: fold::groups(&entries(s.b.m, &new), MOST_GROUPS),
-        changed: fold::groups(
-            &changed.iter().map(|(_, b, what)| (show::path(s.b.m, *b), what.clone())).collect::<Vec<_>>(),
-            MOST_GROUPS,
-        ),
-    };
-    let region = draw::region(s, &gone, &new, &changed);
-    (changes, region)
-}
-
-/// Longer values of attributes are cut.
-const MOST_CHARS: usize = 40;
-
-/// What is another in two nodes that are partners; nothing when they are the same.
-fn node_changes(s: &Sides<'_>, a: NodeId, b: NodeId) -> Vec<String> {
-    let (x, y) = (s.a.m.node(a), s.b.m.node(b));
-    let mut out = Vec::new();
-    if s.a.hashes.down[a.index()] == s.b.hashes.down[b.index()] {
-        return out;
-    }
-    if (x.op_type(), x.domain()) != (y.op_type(), y.domain()) {
-        out.push(format!("now {}", y.op_type()));
-    }
-    let value = |a: Option<&Attribute>| a.map_or("—".to_owned(), |a| show::attribute(&a.value, MOST_CHARS));
-    let external = hash::External::Contents;
-    for at in x.attributes() {
-        let other = y.attribute(&at.name);
-        if other.map(|o| hash::attribute(&o.value, external)) != Some(hash::attribute(&at.value, external)) {
-            out.push(format!("{} {} → {}", at.name, value(Some(at)), value(other)));
-        }
-    }
-    for at in y.attributes().iter().filter(|at| x.attribute(&at.name).is_none()) {
-        out.push(format!("{} — → {}", at.name, value(Some(at))));
-    }
-    let wired = x.inputs().len() == y.inputs().len()
-        && x.inputs().iter().zip(y.inputs()).all(|(v, w)| match (v, w) {
-            (Some(v), Some(w)) => s.same_value(*v, *w),
-            (v, w) => v.is_none() == w.is_none(),
-        });
-    if !wired {
-        out.push("other inputs".to_owned());
-    }
-    let branches = |m: &Model, h: &hash::Hashes, n: NodeId| {
-        let graphs = m.node(n).subgraphs().map(|g| body(m, g, h).1.len());
-        graphs.collect::<Vec<_>>()
-    };
-    if branches(s.a.m, &s.a.hashes, a) != branches(s.b.m, &s.b.hashes, b) {
-        out.push("other branches".to_owned());
-    }
-    out
-}
-
-fn weights(s: &Sides<'_>) -> Vec<WeightChange> {
-    let list = |m: &Model| {
-        let all = m.live_graphs().into_iter().flat_map(|g| m.graph(g).initializers().to_vec());
-        all.filter(|v| m.value(*v).def() == Def::Initializer).collect::<Vec<_>>()
-    };
-    let (of_a, of_b) = (list(s.a.m), list(s.b.m));
-    let mut by_hash: HashMap<hash::Hash, Vec<ValueId>> = HashMap::new();
-    for w in of_b.iter().rev() {
-        by_hash.entry(s.b.hashes.value[w.index()]).or_default().push(*w);
-    }
-    let mut left = Vec::new();
-    for v in &of_a {
-        if by_hash.get_mut(&s.a.hashes.value[v.index()]).and_then(Vec::pop).is_none() {
-            left.push(*v);
-        }
-    }
-    let unmatched: HashSet<ValueId> = by_hash.into_values().flatten().collect();
-    let mut new: Vec<ValueId> = of_b.iter().copied().filter(|w| unmatched.contains(w)).collect();
-    let told = |m: &Model, v: ValueId, change| WeightChange {
-        name: m.name(v).to_owned(),
-        change,
-        ty: weight_type(m, v),
-        bytes: m.value(v).initializer().and_then(|t| t.byte_len()).unwrap_or(0),
-    };
-    let mut out = Vec::new();
-    for v in left {
-        match new.iter().position(|w| s.b.m.name(*w) == s.a.m.name(v)) {
-            Some(k) => {
-                let mut change = told(s.b.m, new.remove(k), Change::Changed);
-                let before = weight_type(s.a.m, v);
-                if before != change.ty {
-                    change.ty = format!("{before} → {}", change.ty);
-                }
-                out.push(change);
-            }
-            None => out.push(told(s.a.m, v, Change::Removed)),
-        }
-    }
-    out.extend(new.into_iter().map(|w| told(s.b.m, w, Change::Added)));
-    out
-}
-
-fn weight_type(m: &Model, v: ValueId) -> String {
-    let Some(t) = m.value(v).initializer() else { return String::new() };
-    let dims: Vec<String> = t.dims.iter().map(ToString::to_string).collect();
-    format!("{}[{}]", t.dtype, dims.join(", "))
 }
 
 fn reordered(s: &Sides<'_>) -> bool {

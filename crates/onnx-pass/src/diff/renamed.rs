@@ -1,9 +1,12 @@
 //! What has another name now.
 
+use std::collections::HashSet;
+
 use onnx_pass_ir::NodeId;
 use serde::Serialize;
 
 use super::matching::Sides;
+use super::weights::FEWEST;
 
 /// Names that changed of what is the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -14,6 +17,8 @@ pub struct Renames {
     pub nodes: usize,
     /// How many weights.
     pub weights: usize,
+    /// How many constants of fewer than 16 elements.
+    pub constants: usize,
     /// The first of them: the names before and now.
     pub examples: Vec<(String, String)>,
 }
@@ -23,7 +28,12 @@ const EXAMPLES: usize = 3;
 impl Renames {
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
-        self.values + self.nodes + self.weights == 0
+        self.count() == 0
+    }
+
+    /// How many in all.
+    pub fn count(&self) -> usize {
+        self.values + self.nodes + self.weights + self.constants
     }
 
     fn example(&mut self, a: &str, b: &str) {
@@ -36,6 +46,9 @@ impl Renames {
 /// Outputs of the main graph are told with the interface.
 pub(super) fn renames(s: &Sides<'_>) -> Renames {
     let mut out = Renames::default();
+    // A weight has many readers.
+    let mut seen = HashSet::new();
+    let mut small = None;
     let is_output = |n: NodeId, k: usize| {
         let main = s.a.m.graph(s.a.m.main());
         let v = s.a.m.node(n).output(k);
@@ -58,12 +71,22 @@ pub(super) fn renames(s: &Sides<'_>) -> Renames {
             out.example(x.name(), y.name());
         }
         for (v, w) in x.inputs().iter().zip(y.inputs()).filter_map(|(v, w)| v.zip(*w)) {
-            let weights = s.a.m.value(v).initializer().is_some() && s.b.m.value(w).initializer().is_some();
-            if weights && s.a.m.name(v) != s.b.m.name(w) && s.same_value(v, w) {
-                out.weights += 1;
-                out.example(s.a.m.name(v), s.b.m.name(w));
+            let constants = s.a.m.constant(v).is_some() && s.b.m.constant(w).is_some();
+            let renamed = s.a.m.name(v) != s.b.m.name(w) && s.same_value(v, w);
+            if constants && renamed && seen.insert(v) {
+                if s.a.m.constant(v).is_some_and(|t| t.len().is_ok_and(|n| n >= FEWEST)) {
+                    out.weights += 1;
+                    out.example(s.a.m.name(v), s.b.m.name(w));
+                } else {
+                    out.constants += 1;
+                    small.get_or_insert((v, w));
+                }
             }
         }
+    }
+    // Names of small constants tell little.
+    if let Some((v, w)) = small {
+        out.example(s.a.m.name(v), s.b.m.name(w));
     }
     out
 }

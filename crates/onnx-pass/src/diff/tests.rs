@@ -9,8 +9,8 @@ fn of(a: &str, b: &str) -> Diff {
 
 const BEFORE: &str = r#"
     <ir_version: 8, opset_import: ["" : 17, "com.x" : 1], producer_name: "t">
-    g (float[N, 4] x, float[N, 2] past.0, float[N, 2] past.1, bool c) => (float[N, 4] y, float[N, 2] present)
-    <float[4] w = {1, 2, 3, 4}, float[4] u = {5, 6, 7, 8}, float[N, 4] "/m/layers.0/a"> {
+    g (float[N, 16] x, float[N, 2] past.0, float[N, 2] past.1, bool c) => (float[N, 16] y, float[N, 2] present)
+    <float[1] w = {2}, float[16] u = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, float[N, 16] "/m/layers.0/a"> {
         ["/m/layers.0/mul"] "/m/layers.0/a" = Mul (x, w)
         ["/m/layers.0/cat"] "/m/layers.0/c" = Concat <axis = 1> (past.0, past.1)
         ["/m/layers.1/add"] "/m/layers.1/s" = Add ("/m/layers.0/a", u)
@@ -25,8 +25,8 @@ const BEFORE: &str = r#"
 /// The same: other inner names, another order, initializers shuffled.
 const RENUMBERED: &str = r#"
     <ir_version: 8, opset_import: ["" : 17, "com.x" : 1], producer_name: "t">
-    g (float[N, 4] x, float[N, 2] past.0, float[N, 2] past.1, bool c) => (float[N, 4] y, float[N, 2] present)
-    <float[4] p2 = {5, 6, 7, 8}, float[4] p1 = {1, 2, 3, 4}, float[N, 4] v1> {
+    g (float[N, 16] x, float[N, 2] past.0, float[N, 2] past.1, bool c) => (float[N, 16] y, float[N, 2] present)
+    <float[16] p2 = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, float[1] p1 = {2}, float[N, 16] v1> {
         [n7] v7 = Concat <axis = 1> (past.0, past.1)
         [n9] present = Identity (v7)
         [n1] v1 = Mul (x, p1)
@@ -64,7 +64,8 @@ fn changed() -> Diff {
         .replace("[n9] present = Identity (v7)", "")
         .replace(", float[N, 2] present", "")
         .replace("Softmax <axis = 1>", "Softmax <axis = -1>")
-        .replace("{5, 6, 7, 8}", "{5, 6, 7, 9}")
+        .replace("15, 16}", "15, 17}")
+        .replace("{2}", "{3}")
         .replace("= Exp", "= Log")
         .replace("\"\" : 17, \"com.x\"", "\"\" : 18, \"com.x\"");
     of(&past(BEFORE), &after)
@@ -110,6 +111,87 @@ fn the_schema_names_the_fields_that_there_are() {
         }
     }
     check(&schema, &schema, &json);
+}
+
+#[test]
+fn a_constant_is_the_same_wherever_it_stands() {
+    let nodes = "<opset_import: [\"\" : 17]> g (float[N] x) => (float[M] y) {
+        c = Constant <value = int64[2] {0, -1}> () d = Constant <value_float = 2.0> () e = Constant <value_int = 7> ()
+        t = Reshape (x, c) u = Mul (t, d) y = Tile (u, e) }";
+    let initializers = "<opset_import: [\"\" : 17]> g (float[N] x) => (float[M] y)
+        <int64[2] c = {0, -1}, float d = {2}, int64 e = {7}> {
+        t = Reshape (x, c) u = Mul (t, d) y = Tile (u, e) }";
+    assert_eq!(
+        of(nodes, initializers).to_text(),
+        "no structural change\n3 → 0 Constant nodes; the constants are the same\n"
+    );
+    let other = of(nodes, &initializers.replace("{0, -1}", "{-1, 0}"));
+    assert!(other.structural);
+    insta::assert_snapshot!(other.to_text());
+}
+
+#[test]
+fn outputs_that_change_places_are_seen() {
+    let text = |y: &str, z: &str| {
+        format!(
+            "<opset_import: [\"\" : 17]> g (float[N] x) => (float[N] y, float[N] z) {{ {y} = Neg (x) {z} = Abs (x) }}"
+        )
+    };
+    let d = of(&text("y", "z"), &text("z", "y"));
+    assert!(d.structural);
+    insta::assert_snapshot!(d.to_text());
+    let order =
+        of(&text("y", "z"), &text("y", "z").replace("(float[N] y, float[N] z)", "(float[N] z, float[N] y)"));
+    assert!(order.structural && order.interface.is_empty());
+    assert_eq!(order.to_text(), "interface\n  ~ the inputs or outputs stand in another order\n");
+}
+
+#[test]
+fn weights_that_change_places_are_seen() {
+    let many = |from: i32| (from..from + 16).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let text = |v: &str, w: &str| {
+        format!(
+            "<opset_import: [\"\" : 17]> g (float[16] x) => (float[16] y)
+             <float[16] v = {{{}}}, float[16] w = {{{}}}> {{ t = Add (x, {v}) y = Mul (t, {w}) }}",
+            many(0),
+            many(100)
+        )
+    };
+    let d = of(&text("v", "w"), &text("w", "v"));
+    assert!(d.structural && d.weights.is_empty());
+    insta::assert_snapshot!(d.to_text());
+    // Contents that are nowhere in the other model are told with the weights alone.
+    let trained = of(&text("v", "w"), &text("v", "w").replace("115}", "116}"));
+    assert_eq!(trained.to_text(), "weights\n  ~ w: float[16]\n");
+}
+
+#[test]
+fn a_default_and_weights_among_the_inputs_are_told_apart() {
+    let text = |ir: u8, n: u8| {
+        format!(
+            "<ir_version: {ir}, opset_import: [\"\" : 8]> g (float[1] x, float[1] w) => (float[1] y) \
+             <float[1] w = {{{n}}}> {{ y = Add (x, w) }}"
+        )
+    };
+    let default = of(&text(4, 1), &text(4, 2));
+    assert!(default.to_text().contains("~ input  w: float[1], another default"), "{}", default.to_text());
+    let weight = of(&text(3, 1), &text(3, 2));
+    assert!(weight.interface.is_empty());
+    assert!(weight.to_text().contains("Add: input 1: float[1] {1} → float[1] {2}"), "{}", weight.to_text());
+}
+
+#[test]
+fn branches_may_stand_in_any_order() {
+    let text = |first: &str, second: &str| {
+        format!(
+            "<opset_import: [\"\" : 17]> g (float x, bool c) => (float y) {{ y = If (c) <{first}, {second}> }}"
+        )
+    };
+    let (yes, no) =
+        ("then_branch = a () => (r) { r = Neg (x) }", "else_branch = b () => (r) { r = Abs (x) }");
+    assert!(!of(&text(yes, no), &text(no, yes)).structural);
+    let swapped = text(&yes.replace("Neg", "Abs"), &no.replace("Abs", "Neg"));
+    assert!(of(&text(yes, no), &swapped).structural);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{BorderChange, Change, Diff, End, Group, WeightChange, fold};
+use super::{BorderChange, Change, Diff, End, Group, fold};
 use crate::show::{for_terminal, size};
 
 pub(super) fn text(d: &Diff) -> String {
@@ -13,11 +13,7 @@ pub(super) fn text(d: &Diff) -> String {
     if !d.structural {
         out.push_str("no structural change\n");
     }
-    section(
-        &mut out,
-        "interface",
-        interface(&d.interface).into_iter().map(|(sign, l)| format!("{sign} {l}")),
-    );
+    section(&mut out, "interface", interface(d).into_iter().map(|(sign, l)| format!("{sign} {l}")));
     section(
         &mut out,
         "model",
@@ -32,8 +28,8 @@ pub(super) fn text(d: &Diff) -> String {
             }
         }
     }
-    section(&mut out, "weights", weights(&d.weights).into_iter().map(|(sign, l)| format!("{sign} {l}")));
-    for line in remarks(d) {
+    section(&mut out, "weights", weights(d).into_iter().map(|(sign, l)| format!("{sign} {l}")));
+    for line in constants(d).into_iter().chain(remarks(d)) {
         let _ = writeln!(out, "{line}");
     }
     for_terminal(&out)
@@ -50,40 +46,44 @@ fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
 }
 
 /// Signs and lines; those that differ by a number alone together.
-pub(super) fn interface(changes: &[BorderChange]) -> Vec<(char, String)> {
-    let end = |e: End| if e == End::Input { "input" } else { "output" };
-    let mut out = Vec::new();
-    let mut entries = Vec::new();
-    for c in changes {
-        let ty = |t: &Option<String>| t.clone().unwrap_or_default();
-        // The end and the sign travel with the kind, so that only equal ones meet.
-        match (&c.before, &c.after) {
-            (Some(name), None) => {
-                entries.push((name.clone(), format!("-\0{}\0{}", end(c.end), ty(&c.type_before))))
-            }
-            (None, Some(name)) => {
-                entries.push((name.clone(), format!("+\0{}\0{}", end(c.end), ty(&c.type_after))))
-            }
-            (Some(a), Some(b)) => {
-                let name = if a == b { a.clone() } else { format!("{a} → {b}") };
-                let types = if c.type_before == c.type_after {
-                    ty(&c.type_after)
-                } else {
-                    format!("{} → {}", ty(&c.type_before), ty(&c.type_after))
-                };
-                entries.push((name, format!("~\0{}\0{types}", end(c.end))));
-            }
-            (None, None) => {}
-        }
-    }
-    for (name, kind, count) in fold::names(&entries) {
-        let mut parts = kind.split('\0');
-        let sign = parts.next().and_then(|s| s.chars().next()).unwrap_or('~');
-        let (end, ty) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        let times = if count > 1 { format!("  ({count})") } else { String::new() };
-        out.push((sign, format!("{end:6} {name}: {ty}{times}")));
+pub(super) fn interface(d: &Diff) -> Vec<(char, String)> {
+    let lines: Vec<((char, End), String)> = d.interface.iter().filter_map(border).collect();
+    let entries: Vec<_> = lines.iter().map(|(kind, text)| (*kind, text.as_str())).collect();
+    let told = fold::layered(&entries).into_iter().map(|((sign, end), text, of)| {
+        let end = if end == End::Input { "input " } else { "output" };
+        (sign, format!("{end} {text}{}", times(of.len())))
+    });
+    let mut out: Vec<_> = told.collect();
+    if d.interface_reordered {
+        out.push(('~', "the inputs or outputs stand in another order".to_owned()));
     }
     out
+}
+
+fn border(c: &BorderChange) -> Option<((char, End), String)> {
+    let ty = |t: &Option<String>| t.clone().unwrap_or_default();
+    let (sign, mut text) = match (&c.before, &c.after) {
+        (Some(name), None) => ('-', format!("{name}: {}", ty(&c.type_before))),
+        (None, Some(name)) => ('+', format!("{name}: {}", ty(&c.type_after))),
+        (Some(a), Some(b)) => {
+            let name = if a == b { a.clone() } else { format!("{a} → {b}") };
+            let same = c.type_before == c.type_after;
+            let before = if same { String::new() } else { format!("{} → ", ty(&c.type_before)) };
+            ('~', format!("{name}: {before}{}", ty(&c.type_after)))
+        }
+        (None, None) => return None,
+    };
+    if c.default_changed {
+        text.push_str(", another default");
+    }
+    if let Some((a, b)) = &c.rewired {
+        text.push_str(&format!(", of {b} now, of {a} before"));
+    }
+    Some(((sign, c.end), text))
+}
+
+fn times(n: usize) -> String {
+    if n > 1 { format!("  ({n})") } else { String::new() }
 }
 
 fn field(before: Option<&str>, after: Option<&str>, name: &str) -> String {
@@ -109,48 +109,55 @@ pub(super) fn sign(c: Change) -> char {
     }
 }
 
-/// `nodes 1729 → 1200: 540 removed, 11 added, 3 changed`; nothing when none did.
+/// `nodes 1729 → 1200: 540 removed, 11 added, 3 changed; 60 → 12 of them Constant`; nothing when none did.
 pub(super) fn counts(d: &Diff) -> Option<String> {
     let n = &d.nodes;
     let parts = [(n.removed_count, "removed"), (n.added_count, "added"), (n.changed_count, "changed")];
     let told: Vec<String> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    (!told.is_empty()).then(|| format!("nodes {} → {}: {}", n.before, n.after, told.join(", ")))
+    let constants = match (n.constants_before, n.constants_after) {
+        (a, b) if a == b => String::new(),
+        (a, b) => format!("; {a} → {b} of them Constant"),
+    };
+    (!told.is_empty()).then(|| format!("nodes {} → {}: {}{constants}", n.before, n.after, told.join(", ")))
 }
 
-/// `model.layers.{0…27}.attn: 8 Concat, 4 Transpose`.
+/// `model/layers.{0…27}/attn: 8 Concat, 4 Transpose`.
 pub(super) fn group(g: &Group) -> String {
-    const MOST: usize = 8;
-    let mut what: Vec<String> =
-        g.what.iter().take(MOST).map(|(w, n)| if *n == 1 { w.clone() } else { format!("{n} {w}") }).collect();
-    let left: usize = g.what.values().skip(MOST).sum();
-    if left > 0 {
-        what.push(format!("{left} more"));
-    }
+    const MOST: usize = 96;
     let scope = if g.scope.is_empty() { "(no scope)" } else { &g.scope };
-    format!("{scope}: {}", what.join(", "))
+    let mut line = format!("{scope}:");
+    let mut told = 0;
+    for (what, n) in &g.what {
+        let word = if *n == 1 { format!(" {what}") } else { format!(" {n} {what}") };
+        if told > 0 && line.chars().count() + word.chars().count() > MOST {
+            line.push_str(&format!(" {} more", g.count - told));
+            return line;
+        }
+        told += n;
+        line.push_str(&word);
+        line.push(',');
+    }
+    line.pop();
+    line
 }
 
-pub(super) fn weights(changes: &[WeightChange]) -> Vec<(char, String)> {
+pub(super) fn weights(d: &Diff) -> Vec<(char, String)> {
     const MOST: usize = 16;
-    let kind = |w: &WeightChange| format!("{}\0{}", sign(w.change), w.ty);
-    let entries: Vec<_> = changes.iter().map(|w| (w.name.clone(), kind(w))).collect();
-    let folded = fold::names(&entries);
-    let mut out: Vec<(char, String)> = folded
-        .iter()
-        .take(MOST)
-        .map(|(name, kind, count)| {
-            let (sign, ty) = kind.split_once('\0').unwrap_or(("~", ""));
-            let times = if *count > 1 { format!("  ({count})") } else { String::new() };
-            (sign.chars().next().unwrap_or('~'), format!("{name}: {ty}{times}"))
-        })
-        .collect();
+    let lines: Vec<(char, String)> =
+        d.weights.iter().map(|w| (sign(w.change), format!("{}: {}", w.name, w.ty))).collect();
+    let entries: Vec<_> = lines.iter().map(|(sign, text)| (*sign, text.as_str())).collect();
+    let folded = fold::layered(&entries);
+    let mut out: Vec<(char, String)> = Vec::new();
+    for (sign, text, of) in folded.iter().take(MOST) {
+        out.push((*sign, format!("{text}{}", times(of.len()))));
+    }
     if folded.len() > MOST {
-        let left: usize = folded.iter().skip(MOST).map(|(_, _, n)| n).sum();
+        let left: usize = folded.iter().skip(MOST).map(|(_, _, of)| of.len()).sum();
         out.push((' ', format!("and {left} more")));
     }
-    if changes.len() > 1 {
-        let of = |c: Change| changes.iter().filter(move |w| w.change == c).map(|w| w.bytes).sum::<usize>();
+    if d.weights.len() > 1 {
+        let of = |c: Change| d.weights.iter().filter(move |w| w.change == c).map(|w| w.bytes).sum::<usize>();
         out.push((
             ' ',
             format!(
@@ -161,7 +168,21 @@ pub(super) fn weights(changes: &[WeightChange]) -> Vec<(char, String)> {
             ),
         ));
     }
+    if d.weights_by_place {
+        out.push((
+            ' ',
+            "a file of weights is not there: weights in files are compared by their place".to_owned(),
+        ));
+    }
     out
+}
+
+/// `small constants: 3 removed, 1 added`; nothing when they are the same.
+pub(super) fn constants(d: &Diff) -> Option<String> {
+    let parts = [(d.constants.removed, "removed"), (d.constants.added, "added")];
+    let told: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    (!told.is_empty()).then(|| format!("small constants: {}", told.join(", ")))
 }
 
 /// What is no change of structure, a line each.
@@ -169,12 +190,18 @@ pub(super) fn remarks(d: &Diff) -> Vec<String> {
     let mut out = Vec::new();
     let r = &d.renames;
     if !r.is_empty() {
-        let parts = [(r.values, "value"), (r.nodes, "node"), (r.weights, "weight")];
+        let parts =
+            [(r.values, "value"), (r.nodes, "node"), (r.weights, "weight"), (r.constants, "small constant")];
         let told: Vec<String> =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| plural(*n, what)).collect();
         let examples: Vec<String> = r.examples.iter().map(|(a, b)| format!("{a} → {b}")).collect();
-        let more = if r.values + r.nodes + r.weights > examples.len() { ", …" } else { "" };
+        let more = if r.count() > examples.len() { ", …" } else { "" };
         out.push(format!("renamed: {} ({}{more})", told.join(", "), examples.join(", ")));
+    }
+    let n = &d.nodes;
+    if counts(d).is_none() && n.constants_before != n.constants_after {
+        let (a, b) = (n.constants_before, n.constants_after);
+        out.push(format!("{a} → {b} Constant nodes; the constants are the same"));
     }
     if d.reordered {
         out.push("the nodes stand in another order".to_owned());
@@ -188,6 +215,6 @@ pub(super) fn remarks(d: &Diff) -> Vec<String> {
     out
 }
 
-fn plural(n: usize, what: &str) -> String {
+pub(super) fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

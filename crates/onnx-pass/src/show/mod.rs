@@ -8,7 +8,7 @@ use onnx_pass_ir::Model;
 use onnx_pass_ir::text::{TextOptions, Weights};
 
 use crate::terminal::escape;
-pub(crate) use operators::attribute;
+pub(crate) use operators::{attribute, tensor};
 pub(crate) use outline::path;
 pub(crate) use signature::size;
 

@@ -43,7 +43,8 @@ fn operator(n: &Node) -> String {
     format!("{domain}{}{attributes}", n.op_type())
 }
 
-fn tensor(t: &Tensor) -> String {
+/// Type, shape, and the contents of a small one.
+pub(crate) fn tensor(t: &Tensor) -> String {
     let dims: Vec<String> = t.dims.iter().map(ToString::to_string).collect();
     let small = !t.is_external() && t.len().is_ok_and(|n| n <= MOST_ELEMENTS);
     let contents = if small { format!(" {}", t.preview()) } else { String::new() };

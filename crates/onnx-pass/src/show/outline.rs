@@ -1,5 +1,7 @@
 //! The tree of scopes, repeated layers folded.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use onnx_pass_ir::{Model, NodeId};
 
@@ -74,6 +76,24 @@ impl Scope {
         all
     }
 
+    /// The operators of each scope down to `depth`, by its path from here; deeper ones count with theirs.
+    fn flat(&self, depth: usize) -> Flat {
+        let mut out = Flat::new();
+        let mut open = vec![(String::new(), self, depth)];
+        while let Some((path, scope, depth)) = open.pop() {
+            let ops = if depth == 0 { scope.gathered() } else { scope.ops.clone() };
+            for (op, n) in ops {
+                *out.entry(path.clone()).or_default().entry(op).or_default() += n;
+            }
+            if depth > 0 {
+                let below =
+                    |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+                open.extend(scope.children.iter().map(|(name, child)| (below(name), child, depth - 1)));
+            }
+        }
+        out
+    }
+
     /// The lines below this scope's own, down to `depth`.
     fn lines(&self, depth: usize) -> Vec<String> {
         let mut out = Vec::new();
@@ -90,6 +110,9 @@ impl Scope {
         out
     }
 }
+
+/// Scopes by path, each with its operators and how often.
+type Flat = BTreeMap<String, BTreeMap<String, usize>>;
 
 /// An operator with the weights that it reads: `MatMul float[64, 64]`.
 fn described(m: &Model, id: NodeId) -> String {
@@ -134,29 +157,59 @@ fn families(children: &IndexMap<String, Scope>) -> Vec<Vec<(&str, &Scope)>> {
     out.into_values().collect()
 }
 
-/// The members of a family: those that look alike once, and what differs in the others.
+/// The members of a family: those that are alike once, and what differs in the others.
 fn family_lines(family: &[(&str, &Scope)], depth: usize, out: &mut Vec<String>) {
-    let mut kinds: IndexMap<Vec<String>, Vec<&str>> = IndexMap::new();
+    let mut kinds: IndexMap<Flat, Vec<(&str, &Scope)>> = IndexMap::new();
     for (name, child) in family {
-        kinds.entry(child.lines(depth - 1)).or_default().push(name);
+        kinds.entry(child.flat(depth - 1)).or_default().push((name, child));
     }
-    let common = kinds.iter().max_by_key(|(_, names)| names.len()).map(|(lines, _)| lines.clone());
-    let of_common = common.as_ref().and_then(|c| kinds.get(c)).and_then(|n| n.first()).copied().unwrap_or("");
-    for (lines, names) in &kinds {
-        let same = Some(lines) == common.as_ref() || kinds.len() == 1;
-        let title = together(names);
-        let (minus, plus) = if same { (vec![], vec![]) } else { differences(common.as_deref(), lines) };
-        if !same && minus.len() + plus.len() < lines.len() {
-            out.push(format!("{title}: as {of_common}, but"));
-            out.extend(minus.into_iter().map(|l| format!("  - {}", l.trim_start())));
-            out.extend(plus.into_iter().map(|l| format!("  + {}", l.trim_start())));
-        } else if let [line] = lines.as_slice() {
+    // The first of the most frequent ones.
+    let common = kinds.iter().rev().max_by_key(|(_, members)| members.len());
+    let Some((common, model)) = common.and_then(|(flat, m)| Some((flat, m.first()?.0))) else { return };
+    for (flat, members) in &kinds {
+        let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+        let title = together(&names);
+        let (minus, plus) = (beyond(common, flat), beyond(flat, common));
+        if flat != common && 2 * (count(&minus) + count(&plus)) < count(flat) {
+            out.push(format!("{title}: as {model}, but"));
+            for (sign, ops) in [('-', minus), ('+', plus)] {
+                out.extend(ops.iter().map(|(path, ops)| match path.as_str() {
+                    "" => format!("  {sign} {}", listed(ops)),
+                    path => format!("  {sign} {path}: {}", listed(ops)),
+                }));
+            }
+            continue;
+        }
+        let lines = members.first().map(|(_, scope)| scope.lines(depth - 1)).unwrap_or_default();
+        if let [line] = lines.as_slice() {
             out.push(format!("{title}: {}", line.trim_start()));
         } else {
             out.push(title);
             out.extend(lines.iter().map(|l| format!("  {l}")));
         }
     }
+}
+
+/// The operators that `a` has more of than `b`, by scope.
+fn beyond(a: &Flat, b: &Flat) -> IndexMap<String, IndexMap<String, usize>> {
+    let none = BTreeMap::new();
+    let scopes = a.iter().map(|(path, ops)| {
+        let others = b.get(path).unwrap_or(&none);
+        let more = |(op, n): (&String, &usize)| {
+            let left = n.saturating_sub(others.get(op).copied().unwrap_or(0));
+            (left > 0).then(|| (op.clone(), left))
+        };
+        (path.clone(), ops.iter().filter_map(more).collect::<IndexMap<_, _>>())
+    });
+    scopes.filter(|(_, ops)| !ops.is_empty()).collect()
+}
+
+/// How many operators there are.
+fn count<'f, S: 'f>(scopes: impl IntoIterator<Item = (&'f String, &'f S)>) -> usize
+where
+    &'f S: IntoIterator<Item = (&'f String, &'f usize)>,
+{
+    scopes.into_iter().flat_map(|(_, ops)| ops).map(|(_, n)| n).sum()
 }
 
 /// `layers.0 … layers.27 (28 identical)`.
@@ -169,12 +222,4 @@ fn together(names: &[&str]) -> String {
         }
         _ => names.join(", "),
     }
-}
-
-/// Lines that one has and the other has not.
-fn differences(a: Option<&[String]>, b: &[String]) -> (Vec<String>, Vec<String>) {
-    let a = a.unwrap_or_default();
-    let minus = a.iter().filter(|l| !b.contains(l)).cloned().collect();
-    let plus = b.iter().filter(|l| !a.contains(l)).cloned().collect();
-    (minus, plus)
 }

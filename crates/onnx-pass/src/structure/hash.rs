@@ -3,12 +3,12 @@
 //! The hash of a value says everything above it (operators, attributes, weights, inputs), the hash of a node's
 //! readers everything below it. Two nodes with one hash from above compute the same.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use onnx_pass_ir::{
     AttrValue, Attribute, Def, GraphId, GraphOwner, MAX_NESTED_GRAPHS, Model, NodeId, Tensor, TensorData,
-    Use, ValueId,
+    Use, ValueId, canonical_domain,
 };
 
 /// A hash: 128 bits, enough that no two different things meet.
@@ -52,32 +52,48 @@ impl Mix {
 pub(crate) enum External {
     /// By file and place: both models refer to the same files, so that nothing needs to be read.
     Place,
+    /// By file and place, since a file is not there.
+    Missing,
     /// By contents.
     Contents,
 }
 
 impl External {
-    /// By place when the two models share all the files that they refer to.
+    /// By place when the two models share all the files that they refer to, or one of these is not there.
     pub fn between(a: &Model, b: &Model) -> Self {
         match (files(a), files(b)) {
             (Some(a), Some(b)) if a == b => External::Place,
-            _ => External::Contents,
+            (Some(_), Some(_)) => External::Contents,
+            _ => External::Missing,
         }
     }
 }
 
-/// The files beside the model; `None` when one cannot be found.
-fn files(m: &Model) -> Option<HashSet<PathBuf>> {
-    let tensors = m.values().filter_map(|(_, v)| v.initializer());
-    let external = tensors.filter_map(|t| match &t.data {
-        TensorData::External(e) => Some(e),
-        _ => None,
-    });
+/// The files beside the model, as it names them and as they are found; `None` when one is not there.
+fn files(m: &Model) -> Option<HashSet<(String, PathBuf)>> {
     let mut names = HashSet::new();
-    for e in external {
-        names.insert((e.location.clone(), e.root.folder.clone()));
+    for t in all_tensors(m) {
+        if let TensorData::External(e) = &t.data {
+            names.insert((e.location.to_string(), e.root.folder.clone()));
+        }
     }
-    names.into_iter().map(|(at, folder)| folder?.join(at.as_str()).canonicalize().ok()).collect()
+    let found = names.into_iter().map(|(at, folder)| {
+        let file = folder?.join(&at).canonicalize().ok()?;
+        Some((at, file))
+    });
+    found.collect()
+}
+
+/// The tensors of initializers and attributes.
+fn all_tensors(m: &Model) -> impl Iterator<Item = &Tensor> {
+    let of_values = m.values().filter_map(|(_, v)| v.initializer());
+    let nodes = super::all_nodes(m).into_iter().flat_map(|n| m.node(n).attributes());
+    let of_nodes = nodes.flat_map(|a| match &a.value {
+        AttrValue::Tensor(t) => std::slice::from_ref(t),
+        AttrValue::Tensors(list) => list.as_slice(),
+        _ => &[],
+    });
+    of_values.chain(of_nodes).map(AsRef::as_ref)
 }
 
 /// The hash of a tensor's type, shape and contents. Contents that cannot be read are taken by their place.
@@ -91,7 +107,7 @@ pub(crate) fn tensor(t: &Tensor, external: External) -> Hash {
         mix.text(&e.location).number(e.offset as i64).number(length).done()
     };
     match &t.data {
-        TensorData::External(e) if external == External::Place => by_place(mix, e),
+        TensorData::External(e) if external != External::Contents => by_place(mix, e),
         data => match (t.content_hash(), data) {
             (Ok(h), _) => mix.bytes(&h).done(),
             (Err(_), TensorData::External(e)) => by_place(mix, e),
@@ -113,6 +129,7 @@ pub(crate) fn structure(m: &Model) -> String {
         mix = mix.text(o.domain.as_deref().unwrap_or("")).number(o.version.unwrap_or(0));
     }
     let mut nodes: Vec<Hash> = super::all_nodes(m).into_iter().map(|n| hashes.down[n.index()]).collect();
+    nodes.extend(super::initializers(m).into_iter().map(|v| hashes.value[v.index()]));
     nodes.sort_unstable();
     for h in nodes {
         mix = mix.hash(h);
@@ -128,8 +145,10 @@ pub(crate) struct Hashes {
     pub down: Vec<Hash>,
     /// Who reads a node: itself and everything below. By node.
     pub up: Vec<Hash>,
-    /// What a value is. By value.
+    /// What a value is. By value; a constant is its contents, wherever they stand.
     pub value: Vec<Hash>,
+    /// The contents of inputs that need not be given.
+    pub defaults: HashMap<ValueId, Hash>,
 }
 
 /// Hashes a model. `input` names an input of the main graph: equal names are the same input.
@@ -142,6 +161,7 @@ pub(crate) fn of(m: &Model, external: External, input: &dyn Fn(ValueId) -> Strin
             down: vec![0; m.node_capacity()],
             up: vec![0; m.node_capacity()],
             value: vec![0; m.value_capacity()],
+            defaults: HashMap::new(),
         },
     };
     for root in m.live_graphs() {
@@ -153,8 +173,14 @@ pub(crate) fn of(m: &Model, external: External, input: &dyn Fn(ValueId) -> Strin
             GraphOwner::Training(i, algorithm) => format!("training {i} {algorithm}"),
         };
         for (i, v) in graph.inputs().iter().enumerate() {
-            let name = if root == m.main() { input(*v) } else { i.to_string() };
-            w.h.value[v.index()] = w.with_default(*v, Mix::new("input").text(&kind).text(&name).done());
+            w.h.value[v.index()] = match m.constant(*v) {
+                // Before IR 4 every weight is among the inputs.
+                Some(t) => tensor(&t, external),
+                None => {
+                    let name = if root == m.main() { input(*v) } else { i.to_string() };
+                    w.with_default(*v, Mix::new("input").text(&kind).text(&name).done())
+                }
+            };
         }
         w.graph(root, 0);
     }
@@ -172,11 +198,11 @@ struct Walk<'m> {
 }
 
 impl Walk<'_> {
-    fn with_default(&self, v: ValueId, h: Hash) -> Hash {
-        match self.m.value(v).initializer() {
-            Some(t) => Mix::new("default").hash(h).hash(tensor(t, self.external)).done(),
-            None => h,
-        }
+    fn with_default(&mut self, v: ValueId, h: Hash) -> Hash {
+        let Some(t) = self.m.value(v).initializer() else { return h };
+        let contents = tensor(t, self.external);
+        self.h.defaults.insert(v, contents);
+        Mix::new("default").hash(h).hash(contents).done()
     }
 
     fn graph(&mut self, g: GraphId, nesting: usize) {
@@ -199,13 +225,19 @@ impl Walk<'_> {
     fn down(&mut self, id: NodeId, nesting: usize) {
         let m = self.m;
         let n = m.node(id);
+        if let (Some(t), Some(v)) = (m.constant_node(id), n.output(0)) {
+            let hash = tensor(&t, self.external);
+            (self.h.local[id.index()], self.h.down[id.index()]) = (hash, hash);
+            self.h.value[v.index()] = hash;
+            return;
+        }
         let local = local(m, id, self.external);
         let mut mix = Mix::new("node").hash(local);
         for v in n.inputs() {
             mix = mix.hash(v.map_or(1, |v| self.h.value[v.index()]));
         }
         let mut hash = mix.done();
-        for (k, g) in n.subgraphs().enumerate() {
+        for (k, g) in super::branches(m, id).into_iter().enumerate() {
             for (i, v) in m.graph(g).inputs().iter().enumerate() {
                 let h = Mix::new("inner input").hash(hash).number(k as i64).number(i as i64).done();
                 self.h.value[v.index()] = self.with_default(*v, h);
@@ -252,7 +284,7 @@ impl Walk<'_> {
             Use::Output { graph, index } => {
                 let owner = match self.m.graph(graph).owner() {
                     GraphOwner::Node(n) => {
-                        let k = self.m.node(n).subgraphs().position(|g| g == graph).unwrap_or(0);
+                        let k = super::branches(self.m, n).iter().position(|g| *g == graph).unwrap_or(0);
                         Mix::new("of node").hash(self.h.up[n.index()]).number(k as i64).done()
                     }
                     GraphOwner::Function(f) => {
@@ -269,7 +301,7 @@ impl Walk<'_> {
 /// Operator and attributes of a node; the graphs in them are left to their nodes.
 fn local(m: &Model, id: NodeId, external: External) -> Hash {
     let n = m.node(id);
-    let mut mix = Mix::new("local").text(n.domain()).text(n.op_type()).text(n.overload());
+    let mut mix = Mix::new("local").text(canonical_domain(n.domain())).text(n.op_type()).text(n.overload());
     mix = mix.number(n.inputs().len() as i64).number(n.outputs().len() as i64);
     let mut attributes: Vec<&Attribute> = n.attributes().iter().collect();
     attributes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -308,7 +340,8 @@ pub(crate) fn attribute(v: &AttrValue, external: External) -> Hash {
             }
         }
         AttrValue::SparseTensor(t) => {
-            mix = mix.hash(tensor(&t.values, external)).text(&format!("{:?}", t.dims));
+            let indices = t.indices.as_ref().map_or(0, |i| tensor(i, external));
+            mix = mix.hash(tensor(&t.values, external)).hash(indices).text(&format!("{:?}", t.dims));
         }
         AttrValue::Graph(_) | AttrValue::Graphs(_) => mix = mix.number(v.graphs().len() as i64),
         other => mix = mix.text(&format!("{other:?}")),
