@@ -26,7 +26,8 @@ pub enum Form {
         /// The operators that write.
         writers: Vec<NodeId>,
     },
-    /// A state of fixed shape (convolution, recurrence): empty means zeros.
+    /// A state of fixed shape (convolution, recurrence): empty means zeros. Or a window of rows that an operator
+    /// keeps, which it is told how many are of.
     State,
     /// Read in one branch of an `If` only, and handed on there.
     Branch,

@@ -280,6 +280,7 @@ impl Elimination {
                 continue;
             }
             let states = stateful::states(m.node(node));
+            let windowed = stateful::windowed(m.node(node));
             let given: Vec<_> = states.iter().filter(|s| m.node(node).input(s.past).is_some()).collect();
             let ours = |v: ValueId| inputs.contains(&checks::root(m, v));
             let all = given.iter().all(|s| m.node(node).input(s.past).is_some_and(ours));
@@ -292,6 +293,13 @@ impl Elimination {
                     "takes one past that is among the caches and one that is not",
                 ));
             }
+            if windowed && self.keep_present {
+                return Err(PassError::refused_with(
+                    m.describe(node),
+                    "its present is a buffer that is as long as its past, and the past goes",
+                    "leave `present: keep` out, or keep this cache",
+                ));
+            }
             for s in given {
                 if let Some(v) = m.node(node).input(s.past) {
                     self.done.insert(
@@ -302,6 +310,10 @@ impl Elimination {
                 m.set_input(node, s.past, None);
             }
             trim_inputs(m, node);
+            if windowed {
+                // It tells where rows are kept, and none are.
+                m.remove_attribute(node, stateful::WINDOWED);
+            }
             if self.keep_present {
                 continue;
             }

@@ -27,6 +27,7 @@ const fn fixed(past: usize, present: usize) -> State {
 /// operator reference for the others).
 pub fn states(n: &Node) -> &'static [State] {
     match (n.domain(), n.op_type()) {
+        ("com.microsoft", "GroupQueryAttention") if windowed(n) => const { &[fixed(3, 1), fixed(4, 2)] },
         ("com.microsoft", "GroupQueryAttention") => const { &[kv(3, 1, 2), kv(4, 2, 2)] },
         ("com.microsoft", "MultiHeadAttention") => const { &[kv(6, 1, 2), kv(7, 2, 2)] },
         ("com.microsoft", "DecoderMaskedMultiHeadAttention") => const { &[kv(5, 1, 2), kv(6, 2, 2)] },
@@ -38,11 +39,22 @@ pub fn states(n: &Node) -> &'static [State] {
     }
 }
 
+/// Whether the past of a `GroupQueryAttention` is a buffer of the window's length, which the operator evicts from.
+///
+/// The length of that buffer is the caller's choice and says nothing about what it holds: how much that is comes from
+/// `seqlens_k`. It decides what stays in the present, and not what the query sees: that is `local_window_size`.
+pub fn windowed(n: &Node) -> bool {
+    n.domain() == "com.microsoft" && n.op_type() == "GroupQueryAttention" && n.int(WINDOWED).unwrap_or(0) != 0
+}
+
+/// The attribute that [`windowed`] reads.
+pub const WINDOWED: &str = "sliding_window_cache";
+
 /// Why leaving the past out of this node would not mean an empty past; `None` when it would.
 pub fn objection(n: &Node) -> Option<&'static str> {
     match (n.domain(), n.op_type()) {
-        ("com.microsoft", "GroupQueryAttention") if n.int("sliding_window_cache").unwrap_or(0) != 0 => Some(
-            "its cache is a rolling window (`sliding_window_cache`), which an absent past does not describe",
+        ("com.microsoft", "GroupQueryAttention") if n.input(18).is_some() => Some(
+            "the lengths of its chunks come as an operand (`query_seqlens`), which it takes beside a past only",
         ),
         ("com.microsoft", "DecoderMaskedMultiHeadAttention" | "DecoderMaskedSelfAttention") => {
             Some("it decodes one token on top of a past and computes no prefill")

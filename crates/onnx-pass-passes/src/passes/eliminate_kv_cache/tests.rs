@@ -211,6 +211,23 @@ fn an_operator_without_its_past() {
     assert_snapshot!(after(&attention("GroupQueryAttention", ""), json!({})));
 }
 
+/// A cache that is as long as the window, whatever the past's length is, beside one that is as long as the past.
+fn window_inside() -> String {
+    "agraph (float[B,S,8] q, float[B,S,4] k, float[B,S,4] v, int32[B] lengths, int32 total,
+        float[B,1,W,4] past_k, float[B,1,W,4] past_v, float[B,1,P,4] past_k1, float[B,1,P,4] past_v1)
+        => (float[B,S,8] y, float[B,1,U,4] present_k, float[B,1,U,4] present_v, float[B,1,T,4] present_k1, float[B,1,T,4] present_v1)
+    {
+        h, present_k, present_v = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 1, local_window_size = 4, sliding_window_cache = 1> (q, k, v, past_k, past_v, lengths, total)
+        y, present_k1, present_v1 = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 1> (h, k, v, past_k1, past_v1, lengths, total)
+    }"
+    .to_string()
+}
+
+#[test]
+fn an_operator_that_keeps_a_window() {
+    assert_snapshot!(after(&window_inside(), json!({})));
+}
+
 #[test]
 fn a_state_starts_at_zero() {
     let source =
@@ -274,7 +291,9 @@ fn what_is_refused() {
         ("another axis", grows.replace("axis = 2> (past", "axis = 3> (past"), json!({})),
         ("an axis that cannot agree", grows.replace("axis = 2> (past", "axis = 1> (past"), json!({})),
         ("a length that is the tokens'", grows.replace("float[B,2,P,4] past", "int64[B,P] ids, float[B,2,P,4] past"), json!({})),
-        ("a rolling window inside", attention("GroupQueryAttention", ", sliding_window_cache = 1"), json!({})),
+        ("what a rolling window keeps", window_inside(), json!({"present": "keep"})),
+        ("chunks with lengths of their own", attention("GroupQueryAttention", "").replace("lengths, total)",
+            "lengths, total, \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", lengths)"), json!({})),
         ("one of two pasts", attention("GroupQueryAttention", "").replace("past_k, past_v, lengths", "past_k, v4, lengths")
             .replace("    {\n", "    <float[1,1,0,4] v4 = {}>\n    {\n"), json!({})),
         ("a past that is never empty", attention("GroupQueryAttention", "").replace("[B,1,P,4]", "[B,1,16,4]"), json!({})),
