@@ -6,6 +6,7 @@
 mod bodies;
 mod constants;
 mod eval;
+mod layout;
 mod numbering;
 mod rules;
 mod targets;
@@ -149,10 +150,10 @@ impl Folder<'_> {
             }
         }
         if rules.identities && m.is_live_node(n) {
-            rules::apply(m, &self.analysis, n)?;
+            rules::apply(m, &mut self.analysis, n)?;
         }
         if m.revision() == start && m.is_live_node(n) && rules.constants {
-            targets::shorten(m, &self.analysis, n)?;
+            targets::shorten(m, &mut self.analysis, n)?;
         }
         if m.revision() != start {
             self.cx.count("nodes simplified", 1);

@@ -1,13 +1,13 @@
 //! Nodes that hand an operand on, or that a shorter form does for.
 
-use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Attribute, DataType, Def, Model, NodeId, Use, ValueId};
+use onnx_pass_ir::{DataType, Def, Model, NodeId, Use, ValueId};
 
+use super::layout;
 use crate::analysis::Analysis;
 use crate::pass::PassError;
 
 /// Applies the first rule that fits a node.
-pub fn apply(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError> {
+pub fn apply(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), PassError> {
     if !m.node(node).domain().is_empty() {
         return Ok(());
     }
@@ -18,9 +18,9 @@ pub fn apply(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError>
         return hand_on(m, node, v);
     }
     match m.node(node).op_type() {
-        "Transpose" => transposes(m, node),
+        "Transpose" => layout::transposes(m, a, node),
         "Cast" => casts(m, a, node),
-        "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => reshapes(m, a, node),
+        "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => layout::reshapes(m, a, node),
         _ => Ok(()),
     }
 }
@@ -212,28 +212,6 @@ fn is_all(m: &Model, v: ValueId, wanted: f64) -> bool {
     t.to_i64s().is_ok_and(|i| i.iter().all(|x| *x as f64 == wanted))
 }
 
-/// Two transpositions in a row become one.
-fn transposes(m: &mut Model, node: NodeId) -> Result<(), PassError> {
-    let n = m.node(node);
-    let Some(inner) = n.input(0).and_then(|v| m.value(v).producer()) else { return Ok(()) };
-    let first = m.node(inner);
-    let (Some(outer_perm), Some(inner_perm), Some(x)) = (n.ints("perm"), first.ints("perm"), first.input(0))
-    else {
-        return Ok(());
-    };
-    if !first.is("Transpose") || outer_perm.len() != inner_perm.len() {
-        return Ok(());
-    }
-    let perm: Option<Vec<i64>> = outer_perm
-        .iter()
-        .map(|p| usize::try_from(*p).ok().and_then(|p| inner_perm.get(p)).copied())
-        .collect();
-    let Some(perm) = perm else { return Ok(()) };
-    m.set_input(node, 0, Some(x));
-    m.set_attribute(node, Attribute::ints("perm", &perm))?;
-    Ok(())
-}
-
 /// A cast of a cast that lost nothing is one cast.
 fn casts(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError> {
     let n = m.node(node);
@@ -273,49 +251,4 @@ fn loses_nothing(from: DataType, to: DataType) -> bool {
         T::UINT32 => matches!(to, T::INT64 | T::UINT64 | T::DOUBLE),
         _ => false,
     }
-}
-
-/// Ops that lay the same elements out anew, in a row: back to a shape that one of them began with, nothing is
-/// left; else the last does for all when its target does not look at its operand's shape.
-fn reshapes(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError> {
-    let Some(out) = m.node(node).output(0) else { return Ok(()) };
-    let mut at = m.node(node).input(0);
-    let mut first = None;
-    for _ in 0..8 {
-        let Some(v) = at else { break };
-        if same_shape(a, v, out) && at != m.node(node).input(0) {
-            return hand_on(m, node, v);
-        }
-        let Some(p) = m.value(v).producer().map(|p| m.node(p)) else { break };
-        if !p.domain().is_empty()
-            || !matches!(p.op_type(), "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Identity")
-        {
-            break;
-        }
-        at = p.input(0);
-        first = at;
-    }
-    let Some(x) = first.filter(|x| m.value(*x).graph() == m.node(node).graph() || m.node(node).is("Reshape"))
-    else {
-        return Ok(());
-    };
-    let n = m.node(node);
-    let target = n.input(1).filter(|_| n.is("Reshape")).and_then(|t| ints(m, a, t));
-    let Some(target) = target else { return Ok(()) };
-    if n.int("allowzero").unwrap_or(0) == 0 && target.contains(&0) {
-        // A 0 means the operand's length there: the same in both where the leading lengths agree.
-        let (Some(here), Some(there)) = (n.input(0).and_then(|v| a.shape(v)), a.shape(x)) else {
-            return Ok(());
-        };
-        let agree = |k: usize| matches!((here.get(k), there.get(k)), (Some(p), Some(q)) if same(a, p, q));
-        if !target.iter().enumerate().filter(|(_, t)| **t == 0).all(|(k, _)| agree(k)) {
-            return Ok(());
-        }
-    }
-    m.set_input(node, 0, Some(x));
-    Ok(())
-}
-
-fn same(a: &Analysis, x: &Expr, y: &Expr) -> bool {
-    x == y || a.symbols.equal(x, y) == Some(true)
 }

@@ -5,11 +5,11 @@ use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, NodeId, Tensor};
 
 use super::constants::place;
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Fact};
 use crate::pass::PassError;
 
 /// Shortens the shape operand of a node, if it has one.
-pub fn shorten(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError> {
+pub fn shorten(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), PassError> {
     let n = m.node(node);
     let (Some(data), Some(target)) = (n.input(0), n.input(1)) else { return Ok(()) };
     if m.constant(target).is_some() {
@@ -24,7 +24,9 @@ pub fn shorten(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassErro
     };
     if let Some(t) = wanted {
         let name = format!("{}_target", m.name(target));
-        let v = place(m, node, &name, Tensor::int64_vec(&t).shared());
+        let t = Tensor::int64_vec(&t).shared();
+        let v = place(m, node, &name, t.clone());
+        a.set(v, Fact::of_tensor(&t));
         m.set_input(node, 1, Some(v));
     }
     Ok(())

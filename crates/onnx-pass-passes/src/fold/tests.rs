@@ -117,6 +117,88 @@ fn what_does_nothing_goes_and_outputs_keep_their_names() {
 }
 
 #[test]
+fn axes_that_are_added_or_taken_away_in_a_row_are_so_at_once() {
+    insta::assert_snapshot!(simplified(
+        r#"g (float[n, k] x, float[1, n, 1, 1] w) => (y, z, u)
+        <int64[1] first = {0}, int64[2] both = {-1, 1}, int64[1] last = {-1}>
+        {
+            a = Unsqueeze (x, both)
+            b = Unsqueeze (a, first)
+            y = Relu (b)
+            c = Squeeze (w, first)
+            d = Squeeze (c, last)
+            z = Relu (d)
+            e = Squeeze (w, first)
+            u = Unsqueeze (e, last)
+        }"#
+    ));
+}
+
+#[test]
+fn a_transposition_between_reshapes_that_split_what_they_merged_is_one_of_all_axes() {
+    insta::assert_snapshot!(simplified(
+        r#"g (float[batch, seq, 4, 16] x, float[batch, 6, 4] w) => (y, z)
+        <int64[3] merged = {-1, 4, 16}, int64[2] other = {-1, 8}, int64[3] back = {4, -1, 6}>
+        {
+            s = Shape (x)
+            a = Transpose <perm: ints = [0, 2, 1, 3]> (x)
+            at1 = Constant <value_ints: ints = [1]> ()
+            at0 = Constant <value_ints: ints = [0]> ()
+            b = Gather (s, at0)
+            q = Gather (s, at1)
+            four = Constant <value_ints: ints = [4]> ()
+            sixteen = Constant <value_ints: ints = [16]> ()
+            heads = Mul (b, four)
+            flat = Concat <axis: int = 0> (heads, q, sixteen)
+            r = Reshape (a, flat)
+            t = Transpose <perm: ints = [0, 2, 1]> (r)
+            apart = Concat <axis: int = 0> (b, four, sixteen, q)
+            y = Reshape (t, apart)
+            m = Reshape (w, other)
+            n = Transpose <perm: ints = [1, 0]> (m)
+            z = Reshape (n, back)
+        }"#
+    ));
+}
+
+#[test]
+fn a_reshape_to_a_shape_that_is_told_needs_no_reshape_before() {
+    insta::assert_snapshot!(simplified(
+        r#"g (float[batch, seq, 6] x, float[n, 2, k] other, int64[2] unknown) => (y, z)
+        <int64[1] flat = {-1}>
+        {
+            a = Reshape (x, flat)
+            s = Shape (x)
+            t = Shape (other)
+            first = Constant <value_ints: ints = [0]> ()
+            b = Gather (s, first)
+            last = Constant <value_ints: ints = [-1]> ()
+            q = Slice (s, last, last, first)
+            second = Constant <value_ints: ints = [1]> ()
+            c = Gather (s, second)
+            two = Constant <value_ints: ints = [2]> ()
+            three = Constant <value_ints: ints = [3]> ()
+            cc = Mul (c, two)
+            target = Concat <axis: int = 0> (cc, b, three)
+            y = Reshape (a, target)
+            d = Reshape (x, flat)
+            z = Reshape (d, unknown)
+        }"#
+    ));
+}
+
+#[test]
+fn a_transposed_splat_is_a_splat() {
+    insta::assert_snapshot!(simplified(
+        r#"g (float[8, 1, 90] x) => (y) <int64[3] shape = {1, 90, 8}> {
+            zeros = ConstantOfShape <value: tensor = float[1] {2.0}> (shape)
+            t = Transpose <perm: ints = [2, 0, 1]> (zeros)
+            y = Add (x, t)
+        }"#
+    ));
+}
+
+#[test]
 fn adding_zero_is_kept_for_floats() {
     // −0 + 0 is +0.
     insta::assert_snapshot!(simplified(
