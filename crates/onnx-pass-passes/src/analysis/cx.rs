@@ -234,6 +234,9 @@ impl<'a> NodeCx<'a> {
         if self.symbols.equal(a, b) == Some(true) {
             return if b.is_const() { b.clone() } else { a.clone() };
         }
+        if let Some(d) = unless_zero(a, b).or_else(|| unless_zero(b, a)) {
+            return d;
+        }
         let over_one = |s: &Facts, e: &Expr| s.bounds(e).0.is_some_and(|lo| lo > 1);
         if over_one(self.symbols, a) && over_one(self.symbols, b) {
             // Neither can be stretched.
@@ -263,6 +266,15 @@ impl<'a> NodeCx<'a> {
             })
             .collect()
     }
+}
+
+/// A symbolic length that another one is equal to unless the first is 0. Broadcast to each other they give the first in
+/// every run: where it is 0 the other has to be 0 or 1.
+fn unless_zero(a: &Expr, b: &Expr) -> Option<Expr> {
+    let symbol = a.as_symbol().filter(|s| b.mentions(s))?;
+    let above = a.add(&Expr::ONE);
+    let shifted = b.substitute(&|s| (s == symbol).then(|| above.clone()));
+    (shifted == above).then(|| a.clone())
 }
 
 /// The made-up symbol of an axis of a value. Values of different graphs may share a name, and a function's

@@ -103,8 +103,15 @@ fn clamped(cx: &NodeCx<'_>, d: &Expr, bound: &Expr) -> Option<Expr> {
     if cx.nonneg(bound) {
         return Some(cx.min(bound, d));
     }
-    let negative = cx.symbols.bounds(bound).1.is_some_and(|hi| hi < 0);
-    negative.then(|| cx.max(&d.add(bound), &Expr::ZERO))
+    let highest = cx.symbols.bounds(bound).1?;
+    let from_end = cx.max(&d.add(bound), &Expr::ZERO);
+    // Counted from the end, except that `-0` is the first element: where the count may be 0, a factor that then is 0
+    // and else 1 says so.
+    match highest {
+        ..0 => Some(from_end),
+        0 => Some(from_end.mul(&cx.min(&bound.neg(), &Expr::ONE))),
+        1.. => None,
+    }
 }
 
 /// Backwards from the last element, to the first or to a number.
