@@ -1,14 +1,16 @@
 //! Prints what is inferred of the values of models: a line of JSON for each model that is named on the command
 //! line, or on a line of standard input when none is.
 //!
-//! `{"model": path, "values": {name: {"type": text, "dims": [number or text] or null}}, "without_rule": [..]}`
+//! `{"model": path, "values": {name: {"type": text, "dims": [number or text] or null}}, "bodies": [values of each
+//! subgraph, before those within it, in the order of the nodes and their attributes], "without_rule": [..]}`
 #![allow(clippy::print_stdout)]
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, Write as _};
 
-use onnx_pass_ir::Model;
 use onnx_pass_ir::sym::{Expr, Facts};
-use onnx_pass_passes::analysis::Analysis;
+use onnx_pass_ir::{GraphId, Model};
+use onnx_pass_passes::analysis::{Analysis, Fact};
 use serde_json::{Map, Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,23 +32,39 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn describe(path: &str, model: &Model) -> Value {
     let analysis = Analysis::of(model, &Facts::default());
-    let mut values = Map::new();
-    for (id, value) in model.values().filter(|(_, v)| v.graph() == model.main()) {
-        let fact = analysis.fact(id);
-        let dims: Option<Vec<Value>> = fact.shape.as_ref().map(|s| s.iter().map(dim).collect());
-        let element = fact.other.as_ref().map(|mut o| {
-            while let Some(inner) = &o.element.other {
-                o = inner;
-            }
-            let dims: Option<Vec<Value>> = o.element.shape.as_ref().map(|s| s.iter().map(dim).collect());
-            let len = o.len.as_ref().map(dim);
-            json!({"type": o.element.dtype.map(|t| t.to_string()), "dims": dims, "len": len})
-        });
-        let dtype = fact.dtype.map(|t| t.to_string());
-        values.insert(value.name().to_string(), json!({"type": dtype, "dims": dims, "element": element}));
+    let mut order = Vec::new();
+    let mut waiting = vec![model.main()];
+    while let Some(g) = waiting.pop() {
+        order.push(g);
+        let mut inner: Vec<GraphId> =
+            model.nodes(g).flat_map(|(_, n)| n.subgraphs().collect::<Vec<_>>()).collect();
+        inner.reverse();
+        waiting.append(&mut inner);
     }
+    let mut graphs: Vec<Map<String, Value>> = vec![Map::new(); order.len()];
+    let place: HashMap<GraphId, usize> = order.iter().enumerate().map(|(k, g)| (*g, k)).collect();
+    for (id, value) in model.values() {
+        if let Some(k) = place.get(&value.graph()) {
+            graphs[*k].insert(value.name().to_string(), value_fact(analysis.fact(id)));
+        }
+    }
+    let values = graphs.remove(0);
     let without_rule: Vec<String> = analysis.without_rule.iter().map(|(d, n)| format!("{d}::{n}")).collect();
-    json!({"model": path, "values": values, "without_rule": without_rule})
+    json!({"model": path, "values": values, "bodies": graphs, "without_rule": without_rule})
+}
+
+fn value_fact(fact: &Fact) -> Value {
+    let dims: Option<Vec<Value>> = fact.shape.as_ref().map(|s| s.iter().map(dim).collect());
+    let element = fact.other.as_ref().map(|mut o| {
+        while let Some(inner) = &o.element.other {
+            o = inner;
+        }
+        let dims: Option<Vec<Value>> = o.element.shape.as_ref().map(|s| s.iter().map(dim).collect());
+        let len = o.len.as_ref().map(dim);
+        json!({"type": o.element.dtype.map(|t| t.to_string()), "dims": dims, "len": len})
+    });
+    let dtype = fact.dtype.map(|t| t.to_string());
+    json!({"type": dtype, "dims": dims, "element": element})
 }
 
 fn dim(e: &Expr) -> Value {

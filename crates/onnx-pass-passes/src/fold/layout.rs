@@ -37,7 +37,9 @@ pub fn transposes(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), P
 fn permutation(perm: Option<&[i64]>) -> Option<Vec<usize>> {
     let perm: Vec<usize> = perm?.iter().map(|p| usize::try_from(*p).ok()).collect::<Option<_>>()?;
     let mut seen = vec![false; perm.len()];
-    perm.iter().try_for_each(|p| Some(*seen.get_mut(*p)? = true))?;
+    for p in &perm {
+        *seen.get_mut(*p)? = true;
+    }
     seen.into_iter().all(|s| s).then_some(perm)
 }
 
