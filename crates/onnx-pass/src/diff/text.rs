@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{BorderChange, Change, Diff, End, Group, fold};
+use super::{BorderChange, Change, Diff, End, Group};
 use crate::show::{for_terminal, size};
+use crate::structure::layered::layered;
 
 pub(super) fn text(d: &Diff) -> String {
     let mut out = String::new();
@@ -49,7 +50,7 @@ fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
 pub(super) fn interface(d: &Diff) -> Vec<(char, String)> {
     let lines: Vec<((char, End), String)> = d.interface.iter().filter_map(border).collect();
     let entries: Vec<_> = lines.iter().map(|(kind, text)| (*kind, text.as_str())).collect();
-    let told = fold::layered(&entries).into_iter().map(|((sign, end), text, of)| {
+    let told = layered(&entries).into_iter().map(|((sign, end), text, of)| {
         let end = if end == End::Input { "input " } else { "output" };
         (sign, format!("{end} {text}{}", times(of.len())))
     });
@@ -147,7 +148,7 @@ pub(super) fn weights(d: &Diff) -> Vec<(char, String)> {
     let lines: Vec<(char, String)> =
         d.weights.iter().map(|w| (sign(w.change), format!("{}: {}", w.name, w.ty))).collect();
     let entries: Vec<_> = lines.iter().map(|(sign, text)| (*sign, text.as_str())).collect();
-    let folded = fold::layered(&entries);
+    let folded = layered(&entries);
     let mut out: Vec<(char, String)> = Vec::new();
     for (sign, text, of) in folded.iter().take(MOST) {
         out.push((*sign, format!("{text}{}", times(of.len()))));

@@ -4,23 +4,32 @@ use indexmap::IndexMap;
 use onnx_pass_ir::{Model, TensorData};
 
 use crate::report::border;
+use crate::structure::layered::layered;
 use crate::structure::{all_nodes, function_of};
 use crate::terminal::{Align, Table, escape};
+
+/// Between a name and a type, which has none.
+const CELL: char = '\u{0}';
 
 pub(super) fn signature(m: &Model) -> String {
     let main = m.graph(m.main());
     let mut out = String::new();
-    let (given, defaults): (Vec<_>, Vec<_>) =
-        main.inputs().iter().copied().partition(|v| m.value(*v).initializer().is_none());
+    // Before IR 4 every weight is among the inputs, and no caller gives it.
+    let inputs = main.inputs().iter().copied().filter(|v| m.constant(*v).is_none());
+    let (given, defaults): (Vec<_>, Vec<_>) = inputs.partition(|v| m.value(*v).initializer().is_none());
     let outputs: Vec<_> = main.outputs().iter().map(|o| o.value()).collect();
     for (title, values) in [("inputs", given), ("inputs with a default", defaults), ("outputs", outputs)] {
         if values.is_empty() && title.ends_with("default") {
             continue;
         }
-        let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
-        for v in values {
-            let b = border(m, v);
-            table.row([b.name, b.ty]);
+        let lines: Vec<String> =
+            values.into_iter().map(|v| border(m, v)).map(|b| format!("{}{CELL}{}", b.name, b.ty)).collect();
+        let entries: Vec<_> = lines.iter().map(|line| ((), line.as_str())).collect();
+        let mut table = Table::new([("", Align::Left), ("", Align::Left), ("", Align::Left)]);
+        for ((), line, of) in layered(&entries) {
+            let (name, ty) = line.rsplit_once(CELL).unwrap_or((&line, ""));
+            let times = if of.len() > 1 { format!("({})", of.len()) } else { String::new() };
+            table.row([name, ty, &times]);
         }
         out.push_str(title);
         out.push('\n');

@@ -1,6 +1,7 @@
 //! What a model is made of, apart from names: scopes for people, hashes for comparing.
 
 pub(crate) mod hash;
+pub(crate) mod layered;
 pub(crate) mod scope;
 
 use std::sync::Arc;
