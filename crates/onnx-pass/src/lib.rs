@@ -1,7 +1,8 @@
 //! Rewrites exported ONNX models: a pipeline and a model in, a model, files for compilers and a report out.
 //!
 //! [`run`] is the whole of it: no file is touched and nothing is printed. [`pipeline`] reads the pipelines,
-//! [`shipped`] holds those that come with the crate, [`report`] says what was done. With the feature `cli` (on
+//! [`shipped`] holds those that come with the crate, [`report`] says what was done; [`show`], [`diff`] and
+//! [`snapshot`] are for who reviews it. With the feature `cli` (on
 //! unless turned off) there is the `onnx-pass` command as well, as the module [`cli`].
 
 #[cfg(feature = "cli")]
@@ -35,6 +36,8 @@ pub use run::{Run, RunError, RunSettings, Silent, Watch, pass_specs, passes, run
 mod examples {
     #[doc = include_str!("../README.md")]
     struct Readme;
+    #[doc = include_str!("../../../docs/reviewing.md")]
+    struct Reviewing;
     #[doc = include_str!("../../../docs/writing-a-pass.md")]
     struct WritingAPass;
 }

@@ -114,12 +114,45 @@ fn a_diff_has_the_exit_codes_of_diff() -> Result {
     assert!(other.out.contains("Softmax: axis -1 → 0"), "{}", other.out);
     let trouble = diff(&["a.onnx", "none.onnx"])?;
     assert_eq!((trouble.code, trouble.err.lines().count()), (2, 1), "{}", trouble.err);
+    let new = diff(&["/dev/null", "a.onnx", "--format", "markdown", "--title", "a`b|<c>.onnx"])?;
+    assert_eq!(new.code, 1);
+    assert!(new.out.starts_with("### `` a`b\\|<c>.onnx ``\n\n**The model changed.**"), "{}", new.out);
+    assert!(new.out.contains("+ input  x: float[seq, 4]"), "{}", new.out);
     let json: serde_json::Value =
         serde_json::from_str(&diff(&["a.onnx", "c.onnx", "--format", "json"])?.out)?;
     assert_eq!(json["nodes"]["changed_count"], 1);
     assert!(diff(&["a.onnx", "c.onnx", "--format", "markdown"])?.out.starts_with("**The model changed.**"));
     let page = diff(&["a.onnx", "c.onnx", "--format", "html"])?.out;
     assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() == 2, "{page}");
+    Ok(())
+}
+
+#[test]
+fn weights_in_a_file_that_is_not_there_are_compared_by_their_place() -> Result {
+    let folder = tempfile::tempdir()?;
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    for (at, offset) in [(&one, 0), (&two, 64)] {
+        fs::create_dir(at)?;
+        let model = text::parse(&format!(
+            r#"<ir_version: 8, opset_import: ["" : 17]> g (float[16] x) => (float[16] y)
+            <float[16] w = ["location": "w.bin", "offset": "{offset}", "length": "64"]> {{ y = Mul (x, w) }}"#
+        ))?;
+        fs::write(at.join("m.onnx"), model.to_bytes(Encoding::Anew)?)?;
+    }
+    let diff = || onnx_pass(folder.path(), &["diff", "one/m.onnx", "two/m.onnx"]);
+    let by_place = diff()?;
+    assert_eq!(by_place.code, 1);
+    for line in ["  ~ w: float[16]", "weights in files are compared by their place, as a file cannot be read"]
+    {
+        assert!(by_place.out.lines().any(|l| l == line), "{}", by_place.out);
+    }
+    // The same contents elsewhere in the file are no change.
+    for at in [&one, &two] {
+        fs::write(at.join("w.bin"), [7; 128])?;
+    }
+    assert_eq!(diff()?.out, "no change\n");
+    fs::write(two.join("w.bin"), [8; 128])?;
+    assert_eq!(diff()?.out, "weights\n  ~ w: float[16]\n");
     Ok(())
 }
 

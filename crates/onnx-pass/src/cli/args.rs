@@ -222,13 +222,16 @@ Examples:
 Nodes are matched by what they compute, not by their names: a renumbered export is no change.
 Exit code, as diff has it: 0 no change of structure, 1 a change, 2 trouble.")]
 pub struct DiffArgs {
-    /// The model as it was.
+    /// The model as it was; /dev/null when there was none.
     pub before: PathBuf,
-    /// The model as it is.
+    /// The model as it is; /dev/null when there is none.
     pub after: PathBuf,
     /// How to tell it.
     #[arg(long, value_enum, default_value_t = DiffAs::Text)]
     pub format: DiffAs,
+    /// With `--format markdown`, a title above it: the file's name in a repository, for example.
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
     /// Count other names inside the graph, another order of the nodes, metadata and declared types as a change too.
     #[arg(long)]
     pub exact: bool,

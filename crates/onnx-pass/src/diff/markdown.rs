@@ -7,11 +7,11 @@ use super::{Diff, Group};
 use crate::terminal::escape;
 
 pub(super) fn markdown(d: &Diff) -> String {
-    let mut out = String::new();
-    if d.is_empty() {
-        return "**No change.**\n".to_owned();
-    }
-    out.push_str(if d.structural { "**The model changed.**\n" } else { "**No structural change.**\n" });
+    let mut out = String::from(match (d.is_empty(), d.structural) {
+        (true, _) => "**No change.**\n",
+        (_, false) => "**No structural change.**\n",
+        _ => "**The model changed.**\n",
+    });
     diff_block(&mut out, "Interface", &interface(d));
     if !d.header.is_empty() {
         out.push_str("\n| | before | after |\n|---|---|---|\n");
@@ -69,8 +69,8 @@ fn block(out: &mut String, lines: &[(char, String)]) {
     out.push_str("```\n");
 }
 
-/// A code span that the text cannot leave, nor the table's cell around it.
-fn code(s: &str) -> String {
+/// A Markdown code span that the text cannot leave, nor a table's cell around it.
+pub fn code(s: &str) -> String {
     let text = escape(s).replace('|', "\\|");
     let mut longest = 0;
     let mut run = 0;

@@ -211,7 +211,12 @@ impl<'m> Sides<'m> {
         }
         match (x.def(), y.def()) {
             (Def::Node { node: a, index: i }, Def::Node { node: b, index: k }) => {
-                i == k && self.a.partner(a) == Some(b)
+                // Of nodes that compute the same, one may stand for several.
+                let (down_a, down_b) = (&self.a.hashes.down, &self.b.hashes.down);
+                let same_in_a = |n: NodeId| down_a[n.index()] == down_a[a.index()];
+                let same_in_b = |n: NodeId| down_b[n.index()] == down_b[b.index()];
+                i == k
+                    && (self.b.partner(b).is_some_and(same_in_a) || self.a.partner(a).is_some_and(same_in_b))
             }
             (Def::Input, Def::Input) => match (self.a.inputs.get(&v), self.b.inputs.get(&w)) {
                 (Some(a), Some(b)) => a == b,

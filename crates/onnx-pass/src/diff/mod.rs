@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::structure::hash::External;
 pub use fold::Group;
+pub use markdown::code as markdown_code;
 use matching::{Sides, sides};
 pub use renamed::Renames;
 
@@ -52,7 +53,7 @@ pub struct Diff {
     pub reordered: bool,
     /// Whether the inputs or outputs that stayed stand in another order.
     pub interface_reordered: bool,
-    /// Whether weights in other files were compared by their place in these, since one is not there.
+    /// Whether weights in other files were compared by their place in these, since one cannot be read.
     pub weights_by_place: bool,
     /// Nodes whose metadata or doc string changed.
     pub remarks: usize,

@@ -181,6 +181,15 @@ fn a_default_and_weights_among_the_inputs_are_told_apart() {
 }
 
 #[test]
+fn one_node_may_stand_for_several_that_compute_the_same() {
+    let twice = "<opset_import: [\"\" : 17]> g (float[N] x, float[N] z) => (float[N] y) {
+        w = Relu (z) a = Neg (x) b = Neg (x) c = Exp (a) d = Abs (b) e = Add (c, w) y = Mul (e, d) }";
+    let once = "<opset_import: [\"\" : 17]> g (float[N] x, float[N] z) => (float[N] y) {
+        a = Neg (x) c = Exp (a) d = Abs (a) e = Add (c, z) y = Mul (e, d) }";
+    assert_eq!(of(twice, once).to_text(), "nodes 7 → 5: 2 removed\n  - (no scope): Neg, Relu\n");
+}
+
+#[test]
 fn branches_may_stand_in_any_order() {
     let text = |first: &str, second: &str| {
         format!(

@@ -8,11 +8,10 @@ use crate::structure::layered::layered;
 
 pub(super) fn text(d: &Diff) -> String {
     let mut out = String::new();
-    if d.is_empty() {
-        return "no change\n".to_owned();
-    }
-    if !d.structural {
-        out.push_str("no structural change\n");
+    match (d.is_empty(), d.structural) {
+        (true, _) => out.push_str("no change\n"),
+        (_, false) => out.push_str("no structural change\n"),
+        _ => {}
     }
     section(&mut out, "interface", interface(d).into_iter().map(|(sign, l)| format!("{sign} {l}")));
     section(
@@ -169,12 +168,6 @@ pub(super) fn weights(d: &Diff) -> Vec<(char, String)> {
             ),
         ));
     }
-    if d.weights_by_place {
-        out.push((
-            ' ',
-            "a file of weights is not there: weights in files are compared by their place".to_owned(),
-        ));
-    }
     out
 }
 
@@ -212,6 +205,9 @@ pub(super) fn remarks(d: &Diff) -> Vec<String> {
     }
     if d.remarks > 0 {
         out.push(format!("metadata or doc strings of {}", plural(d.remarks, "node")));
+    }
+    if d.weights_by_place {
+        out.push("weights in files are compared by their place, as a file cannot be read".to_owned());
     }
     out
 }
