@@ -330,9 +330,17 @@ fn growing(
     if constant && dims.iter().skip(1).all(Expr::is_const) {
         return Ok(Some(Form::State));
     }
-    // Several concatenations of one cache (a merged layout, a window of two parts): the one along its length.
+    // Several concatenations of one cache (a merged layout, a window of two parts): the one along its length. Where
+    // a part is extended (the last rows, of a window), it is one that an empty cache has nothing of.
     let own = |e: &&Expr| e.as_symbol().is_some() && dims.contains(e);
-    let Some(length) = lengths.iter().find(own).cloned() else {
+    let part = |length: &&Expr| {
+        let zero = |s: &str| (length.as_symbol() == Some(s)).then(|| Expr::constant(0));
+        length.as_symbol().is_some()
+            && lengths
+                .iter()
+                .any(|e| length.as_symbol().is_some_and(|s| e.mentions(s)) && e.substitute(&zero).is_zero())
+    };
+    let Some(length) = lengths.iter().find(own).or_else(|| dims.iter().skip(1).find(part)).cloned() else {
         let seen: Vec<String> = lengths.iter().map(ToString::to_string).collect();
         return Err(format!(
             "it is extended along a length of {}, which is none of its own axes",

@@ -32,8 +32,11 @@ pub fn states(n: &Node) -> &'static [State] {
         ("com.microsoft", "MultiHeadAttention") => const { &[kv(6, 1, 2), kv(7, 2, 2)] },
         ("com.microsoft", "DecoderMaskedMultiHeadAttention") => const { &[kv(5, 1, 2), kv(6, 2, 2)] },
         ("com.microsoft", "Attention" | "DecoderMaskedSelfAttention") => const { &[kv(4, 1, 3)] },
-        ("com.microsoft", "CausalConvWithState") => const { &[fixed(3, 1)] },
-        ("com.microsoft", "LinearAttention") => const { &[fixed(3, 1)] },
+        ("com.microsoft", "QAttention") => const { &[kv(8, 1, 3)] },
+        ("com.microsoft" | "", "CausalConvWithState" | "LinearAttention") => const { &[fixed(3, 1)] },
+        ("com.microsoft", "GatedDeltaNet") => const { &[fixed(6, 1)] },
+        ("com.microsoft", "SparseAttention" | "PagedAttention") => const { &[fixed(3, 1), fixed(4, 2)] },
+        ("com.microsoft", "DecoderAttention") => const { &[kv(6, 1, 2), kv(7, 2, 2)] },
         ("", "Attention") => const { &[kv(4, 1, 2), kv(5, 2, 2)] },
         _ => &[],
     }
@@ -59,7 +62,16 @@ pub fn objection(n: &Node) -> Option<&'static str> {
         ("com.microsoft", "DecoderMaskedMultiHeadAttention" | "DecoderMaskedSelfAttention") => {
             Some("it decodes one token on top of a past and computes no prefill")
         }
-        ("com.microsoft", "Attention") if n.int("past_present_share_buffer").unwrap_or(0) != 0 => {
+        ("com.microsoft", "SparseAttention" | "PagedAttention") => Some("it does not run without its cache"),
+        ("com.microsoft", "DecoderAttention") => {
+            Some("an operand (`use_past`) tells it whether there is a past")
+        }
+        ("com.microsoft", "GatedDeltaNet") if n.input(1).is_none() => {
+            Some("query, key and value come packed, which it takes beside a state only")
+        }
+        ("com.microsoft", "Attention" | "QAttention")
+            if n.int("past_present_share_buffer").unwrap_or(0) != 0 =>
+        {
             Some("its past and present share one buffer, whose length is not the past's")
         }
         ("com.microsoft", "MultiHeadAttention") if n.input(8).is_some() || n.input(9).is_some() => {

@@ -229,6 +229,31 @@ fn an_operator_that_keeps_a_window() {
 }
 
 #[test]
+fn an_operator_of_integers_without_its_past() {
+    let source = "agraph (uint8[B,S,8] x, float scale, float weight_scale, int32[B,T] mask, uint8 zero, float[2,B,2,P,4] past)
+        => (float[B,S,8] y, float[2,B,2,T,4] present)
+    <uint8[8,24] weight = [\"location\": \"w.bin\", \"offset\": \"0\", \"length\": \"192\"], float[24] bias = [\"location\": \"w.bin\", \"offset\": \"192\", \"length\": \"96\"]>
+    {
+        y, present = com.microsoft.QAttention <num_heads = 2> (x, weight, bias, scale, weight_scale, mask, zero, zero, past)
+    }";
+    assert_snapshot!(after(source, json!({})));
+}
+
+#[test]
+fn a_cache_that_is_cut_to_a_window() {
+    let source = "agraph (float[B,1,S,4] q, float[B,1,S,4] k, float[B,1,P,4] past) => (float[B,1,S,U] y, float[B,1,T,4] present)
+    <int64[1] start = {-3}, int64[1] end = {9223372036854775807}, int64[1] axes = {2}>
+    {
+        last = Slice (past, start, end, axes)
+        all = Concat <axis = 2> (last, k)
+        present = Slice (all, start, end, axes)
+        t = Transpose <perm = [0, 1, 3, 2]> (all)
+        y = MatMul (q, t)
+    }";
+    assert_snapshot!(after(source, json!({})));
+}
+
+#[test]
 fn a_state_starts_at_zero() {
     let source =
         "agraph (float[B,4,S] x, float[4,1,3] w, float[B,4,2] past) => (float[B,4,S] y, float[B,4,2] present)
@@ -294,6 +319,8 @@ fn what_is_refused() {
         ("what a rolling window keeps", window_inside(), json!({"present": "keep"})),
         ("chunks with lengths of their own", attention("GroupQueryAttention", "").replace("lengths, total)",
             "lengths, total, \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", lengths)"), json!({})),
+        ("operators that need their cache", attention("SparseAttention", "").replace("k, v, past_k, past_v, lengths, total)", "k, v, past_k, past_v, lengths, lengths, total, lengths)"), json!({})),
+        ("blocks of a pool", attention("PagedAttention", ""), json!({})),
         ("one of two pasts", attention("GroupQueryAttention", "").replace("past_k, past_v, lengths", "past_k, v4, lengths")
             .replace("    {\n", "    <float[1,1,0,4] v4 = {}>\n    {\n"), json!({})),
         ("a past that is never empty", attention("GroupQueryAttention", "").replace("[B,1,P,4]", "[B,1,16,4]"), json!({})),
