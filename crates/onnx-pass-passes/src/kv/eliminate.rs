@@ -357,6 +357,7 @@ impl Elimination {
         let inputs = self.inputs();
         checks::left_behind(m, &self.before, &put, &inputs)?;
         self.keep_masks(m, cx, &put, &inputs);
+        lengths::forget_fixed(m, &put);
         lengths::substitute(m, &|s| put.get(s).cloned());
         // Lengths without a name in the file are known by their place.
         for v in inputs {

@@ -7,6 +7,8 @@ use onnx_pass_ir::{
     Attribute, DataType, Dim, EcoString, Model, NewNode, NodeId, Place, Tensor, TensorData, ValueId,
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::analysis::Analysis;
 
 /// Puts expressions for symbols in every declared dim of the model. Gives how many declarations changed.
@@ -23,6 +25,19 @@ pub fn substitute(m: &mut Model, f: &dyn Fn(&str) -> Option<Expr>) -> usize {
         });
     }
     changed
+}
+
+/// Forgets declared dims that are sums of these lengths and would become numbers: `past + 1` for what is past + chunk,
+/// copied from an input to all that is made of it. Where such a dim is right, the graph tells.
+pub fn forget_fixed(m: &mut Model, put: &FxHashMap<String, Expr>) {
+    for g in m.live_graphs() {
+        m.map_dims(g, &mut |d| {
+            let Dim::Symbol(text) = d else { return None };
+            let e = Expr::parse_dim(text);
+            let fixed = e.as_symbol().is_none() && e.substitute(&|s| put.get(s).cloned()).is_const();
+            (fixed && !e.is_const()).then_some(Dim::Unknown)
+        });
+    }
 }
 
 /// An input of the main graph, none of `except`, and the axis whose length is this symbol.

@@ -110,6 +110,15 @@ fn masked() -> String {
         .replace("float[] present_v", "float[B,2,U,4] present_v")
 }
 
+#[test]
+fn a_mask_declared_one_too_long() {
+    let source = masked()
+        .replace("int64[B,T] mask", "int32[B,\"P + 1\"] mask")
+        .replace("seen = Slice (mask", "given = Cast <to = 7> (mask)\n seen = Slice (given")
+        .replace("<int64 two", "<int64[B,\"P + 1\"] given, int64 two");
+    assert_snapshot!(after(&source, json!({})));
+}
+
 /// A buffer written by position, and read row after row.
 fn buffer(position: &str, rows: &str) -> String {
     format!(
