@@ -3,6 +3,8 @@
 //! A model of 20,000 nodes in 400 layers, spelt as exporters spell it, with 27 GB of weights in a file that is not
 //! there: nothing here may read it.
 
+#![allow(missing_docs)] // What criterion makes has none.
+
 use std::fmt::Write;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -7,6 +7,7 @@ use onnx_pass_ir::{Def, Model, NodeId, Use, ValueId};
 
 use super::markdown::html as escaped;
 use super::matching::{Side, Sides};
+use crate::show;
 
 /// The most boxes of a drawing: more than that is no help to a reader.
 const MOST: usize = 70;
@@ -32,6 +33,8 @@ pub(crate) struct Drawing {
 #[derive(Debug, Clone)]
 struct Box {
     label: String,
+    /// The whole, where the label is cut.
+    title: String,
     class: &'static str,
     layer: usize,
     column: usize,
@@ -55,54 +58,90 @@ impl Region {
     }
 }
 
-/// Picks the changed nodes and their neighbours.
+type Classes = HashMap<NodeId, &'static str>;
+
+/// Picks the changed nodes and their neighbours: what is gone with what stands next to it, then the same place of the
+/// other graph with what is new there.
 pub(super) fn region(
     s: &Sides<'_>,
     gone: &[NodeId],
     new: &[NodeId],
     changed: &[(NodeId, NodeId, String)],
 ) -> Region {
-    let of_a: Vec<(NodeId, &'static str)> =
+    let of_a: Classes =
         gone.iter().map(|n| (*n, "r")).chain(changed.iter().map(|(a, _, _)| (*a, "c"))).collect();
-    let of_b: Vec<(NodeId, &'static str)> =
+    let of_b: Classes =
         new.iter().map(|n| (*n, "a")).chain(changed.iter().map(|(_, b, _)| (*b, "c"))).collect();
-    let half = MOST / 2;
+    let (order_a, order_b) = (Order::of(&s.a), Order::of(&s.b));
+    let mut picked_a = order_a.sorted(of_a.keys().copied());
+    picked_a.truncate(MOST / 2);
+    let seen_a = order_a.sorted(with_neighbours(&s.a, picked_a));
+    let mut picked_b: Vec<NodeId> = seen_a.iter().filter_map(|n| s.a.partner(*n)).collect();
+    let mut rest = order_b.sorted(of_b.keys().copied().filter(|n| !picked_b.contains(n)));
+    // What is new is on this side alone.
+    rest.sort_by_key(|n| of_b.get(n) != Some(&"a"));
+    rest.truncate((MOST / 2).saturating_sub(picked_b.iter().filter(|n| of_b.contains_key(*n)).count()));
+    picked_b.extend(rest);
+    picked_b.truncate(MOST);
+    let seen_b = order_b.sorted(with_neighbours(&s.b, picked_b));
+    let shown = |seen: &[NodeId], of: &Classes, class: &str| {
+        seen.iter().filter(|n| of.get(*n).is_some_and(|c| *c != "c" || class == "c")).count()
+    };
+    let before = drawing(&s.a, &seen_a, &of_a, &|_| 0);
+    // What is in both stands no higher than on the left, so that the eye finds it.
+    let layer: HashMap<NodeId, usize> = seen_a
+        .iter()
+        .zip(&before.boxes)
+        .filter_map(|(n, drawn)| Some((s.a.partner(*n)?, drawn.layer)))
+        .collect();
+    let after = drawing(&s.b, &seen_b, &of_b, &|n| layer.get(&n).copied().unwrap_or(0));
     Region {
         changed: gone.len() + new.len() + changed.len(),
-        drawn: of_a.len().min(half) + of_b.len().min(half).saturating_sub(changed.len().min(half)),
-        before: drawing(&s.a, &of_a, half),
-        after: drawing(&s.b, &of_b, half),
+        drawn: shown(&seen_a, &of_a, "c") + shown(&seen_b, &of_b, ""),
+        before,
+        after,
     }
 }
 
-fn drawing(side: &Side<'_>, changed: &[(NodeId, &'static str)], most: usize) -> Drawing {
-    let m = side.m;
-    let class: HashMap<NodeId, &'static str> = changed.iter().copied().collect();
-    // In the order of the file, so that what is drawn hangs together.
-    let order: HashMap<NodeId, usize> = side.nodes.iter().enumerate().map(|(i, n)| (*n, i)).collect();
-    let place = |n: &NodeId| order.get(n).copied().unwrap_or(usize::MAX);
-    let mut picked: Vec<NodeId> = class.keys().copied().collect();
-    picked.sort_by_key(place);
-    picked.truncate(most);
-    let mut all = picked.clone();
-    for n in &picked {
-        for near in neighbours(m, *n) {
-            if all.len() < MOST && !all.contains(&near) {
-                all.push(near);
-            }
+/// The places of nodes in the file.
+struct Order(HashMap<NodeId, usize>);
+
+impl Order {
+    fn of(side: &Side<'_>) -> Self {
+        Order(side.nodes.iter().enumerate().map(|(i, n)| (*n, i)).collect())
+    }
+
+    /// In the order of the file, so that what is drawn hangs together.
+    fn sorted(&self, nodes: impl IntoIterator<Item = NodeId>) -> Vec<NodeId> {
+        let mut out: Vec<NodeId> = nodes.into_iter().collect();
+        out.sort_by_key(|n| self.0.get(n).copied().unwrap_or(usize::MAX));
+        out
+    }
+}
+
+fn with_neighbours(side: &Side<'_>, mut picked: Vec<NodeId>) -> Vec<NodeId> {
+    let seeds = picked.clone();
+    for near in seeds.into_iter().flat_map(|n| neighbours(side.m, n)) {
+        if picked.len() < MOST && !picked.contains(&near) {
+            picked.push(near);
         }
     }
-    all.sort_by_key(place);
-    let index: HashMap<NodeId, usize> = all.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    picked
+}
+
+/// Draws `nodes`, none higher than `lowest` says.
+fn drawing(side: &Side<'_>, nodes: &[NodeId], class: &Classes, lowest: &dyn Fn(NodeId) -> usize) -> Drawing {
+    let m = side.m;
+    let index: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (*n, i)).collect();
     let mut d = Drawing::default();
-    for (i, n) in all.iter().enumerate() {
+    for (i, n) in nodes.iter().enumerate() {
         let above: Vec<usize> =
             producers(m, *n).filter_map(|p| index.get(&p).copied()).filter(|p| *p < i).collect();
-        let layer = above.iter().map(|p| d.boxes[*p].layer + 1).max().unwrap_or(0);
+        let layer = above.iter().map(|p| d.boxes[*p].layer + 1).max().unwrap_or(0).max(lowest(*n));
         let column = d.boxes.iter().filter(|b| b.layer == layer).count();
         d.edges.extend(above.into_iter().map(|p| (p, i)));
         let class = class.get(n).copied().unwrap_or("s");
-        d.boxes.push(Box { label: label(m, *n), class, layer, column });
+        d.boxes.push(Box { label: label(m, *n), title: title(m, *n), class, layer, column });
     }
     d
 }
@@ -132,6 +171,19 @@ fn neighbours(m: &Model, n: NodeId) -> Vec<NodeId> {
         out.extend(readers.into_iter().take(4));
     }
     out
+}
+
+/// Operator, name and attributes of a node.
+fn title(m: &Model, n: NodeId) -> String {
+    const MOST: usize = 40;
+    let node = m.node(n);
+    let attributes: Vec<String> = node
+        .attributes()
+        .iter()
+        .map(|a| format!("{} = {}", a.name, show::attribute(&a.value, MOST)))
+        .collect();
+    let output = node.outputs().iter().flatten().next().map_or("", |v| m.name(*v));
+    format!("{output} = {} <{}>", node.op_type(), attributes.join(", "))
 }
 
 fn label(m: &Model, n: NodeId) -> String {
@@ -164,9 +216,10 @@ impl Drawing {
             let (x, y) = corner(b);
             let _ = write!(
                 out,
-                "<g class=\"{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"4\"/>\
+                "<g class=\"{}\"><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"4\"/>\
                  <text x=\"{}\" y=\"{}\">{}</text></g>",
                 b.class,
+                escaped(&b.title),
                 x + 6,
                 y + 16,
                 escaped(&b.label)

@@ -7,14 +7,14 @@ use super::text::{constants, counts, functions, group, interface, remarks, weigh
 use super::{Diff, Group};
 
 const STYLE: &str = "
-body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1f2328; }
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1600px; padding: 0 1rem; color: #1f2328; }
 h1 { font-size: 1.4rem } h2 { font-size: 1.05rem; margin-top: 1.6rem }
 pre { background: #f6f8fa; padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; margin: .4rem 0 }
 .line { display: block } .r { background: #ffebe9 } .a { background: #dafbe1 } .c { background: #fff8c5 }
 .sides { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem }
 .side { border: 1px solid #d0d7de; border-radius: 6px; overflow: auto; max-height: 80vh; padding: .5rem }
 .side h3 { margin: 0 0 .4rem; font-size: .95rem }
-svg text { font: 11px ui-monospace, monospace } svg rect { stroke: #8c959f; fill: #fff }
+svg text { font: 11px ui-monospace, monospace; pointer-events: none } svg rect { stroke: #8c959f; fill: #fff }
 svg .r rect { fill: #ffcecb } svg .a rect { fill: #aceebb } svg .c rect { fill: #fae17d }
 svg path { stroke: #8c959f; fill: none }
 table { border-collapse: collapse } td, th { border: 1px solid #d0d7de; padding: .2rem .6rem; text-align: left }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
-use onnx_pass_ir::{GraphId, Model, OpsetImport, ValueId};
+use onnx_pass_ir::{DataType, GraphId, Model, OpsetImport, Type, ValueId};
 
 use super::matching::Sides;
 use super::{BorderChange, Change, End, FieldChange, FunctionChange};
@@ -17,21 +17,40 @@ fn inputs(m: &Model) -> Vec<ValueId> {
     m.graph(m.main()).inputs().iter().copied().filter(|v| m.constant(*v).is_none()).collect()
 }
 
-/// Keys of the main graphs' inputs: by name, and those left over by type, in order.
+/// Keys of the main graphs' inputs: by name, those left over by type, and then, where there are as many on both
+/// sides, by element type and rank; in order.
 pub(super) fn input_keys(a: &Model, b: &Model) -> (Keys, Keys) {
     let key = |m: &Model, v: ValueId| format!("= {}", m.name(v));
     let (of_a, of_b) = (inputs(a), inputs(b));
     let mut keys: (Keys, Keys) =
         (of_a.iter().map(|v| (*v, key(a, *v))).collect(), of_b.iter().map(|v| (*v, key(b, *v))).collect());
     let known = |m: &Model, list: &[ValueId], v: &str| list.iter().any(|w| m.name(*w) == v);
+    let mut left: Vec<ValueId> = of_a.iter().copied().filter(|v| !known(b, &of_b, a.name(*v))).collect();
     let mut open: Vec<ValueId> = of_b.iter().copied().filter(|v| !known(a, &of_a, b.name(*v))).collect();
-    for v in of_a.iter().filter(|v| !known(b, &of_b, a.name(**v))) {
+    left.retain(|v| {
         let ty = border(a, *v).ty;
-        if let Some(at) = open.iter().position(|w| border(b, *w).ty == ty) {
+        let at = open.iter().position(|w| border(b, *w).ty == ty);
+        if let Some(at) = at {
             keys.1.insert(open.remove(at), key(a, *v));
+        }
+        at.is_none()
+    });
+    for v in &left {
+        let kind = kind(a, *v);
+        let of_kind: Vec<ValueId> = open.iter().copied().filter(|w| self::kind(b, *w) == kind).collect();
+        let same: Vec<&ValueId> = left.iter().filter(|v| self::kind(a, **v) == kind).collect();
+        let place = same.iter().position(|w| *w == v);
+        if let (true, Some(w)) = (same.len() == of_kind.len(), place.and_then(|k| of_kind.get(k))) {
+            keys.1.insert(*w, key(a, *v));
         }
     }
     keys
+}
+
+/// Element type and rank.
+fn kind(m: &Model, v: ValueId) -> (Option<DataType>, Option<usize>) {
+    let ty = m.declared_type(v);
+    (ty.and_then(Type::elem), ty.and_then(Type::dims).map(<[_]>::len))
 }
 
 /// The changes, and whether what stayed stands in another order.
