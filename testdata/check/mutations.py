@@ -28,6 +28,8 @@ class Mutant:
 
     def __init__(self, model, meta, dice):
         self.model, self.meta, self.dice = model, meta, dice
+        self.original = onnx.ModelProto()
+        self.original.CopyFrom(model)
         self.names, self.copies = {}, set()
         self.made = 0
         self.types = {v.name: v.type.tensor_type for v in model.graph.input}

@@ -172,6 +172,8 @@ pub struct PassContext {
     pub rows: Vec<Vec<String>>,
     /// Promises that the run rests on.
     pub promises: Vec<Promise>,
+    /// Windows that the chunk is promised to fit into, by their symbols, where nobody said how long they are.
+    pub open_windows: Vec<String>,
     /// Files to write.
     pub artifacts: Vec<Artifact>,
     /// What compilers and runtimes are to be told; the files come of it.

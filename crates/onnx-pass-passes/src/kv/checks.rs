@@ -1,9 +1,12 @@
 //! What must hold before a cache may go, and what must still hold once it is empty.
 
-use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Dim, Model, NodeId, Use, ValueId};
+use std::collections::BTreeSet;
+
+use onnx_pass_ir::sym::{Expr, Facts};
+use onnx_pass_ir::{Dim, EcoString, Model, NodeId, Use, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::discover::Cache;
 use super::lengths;
 use super::stateful;
 use crate::analysis::{Analysis, is_made_up};
@@ -117,6 +120,86 @@ pub fn still_runs(
     Ok(())
 }
 
+/// The caches' own updates must not be what restricts the lengths of other inputs: where only the concatenation with
+/// a past makes the batch a number (an axis was moved on the way), an empty past would restrict nothing.
+///
+/// # Errors
+/// The symbol, and the concatenation that fixes it.
+pub fn updates_restrict_nothing(
+    m: &Model,
+    a: &Analysis,
+    facts: &Facts,
+    caches: &[Cache],
+) -> Result<(), PassError> {
+    let inputs: FxHashSet<ValueId> = caches.iter().map(|c| c.input).collect();
+    let others = m.graph(m.main()).inputs().iter().filter(|v| !inputs.contains(v));
+    let others: BTreeSet<EcoString> = others
+        .filter_map(|v| m.declared_type(*v)?.dims())
+        .flatten()
+        .filter_map(Dim::to_expr)
+        .flat_map(|e| e.symbols())
+        .collect();
+    let mut suspects: Vec<(NodeId, EcoString)> = Vec::new();
+    let mut without = None;
+    for node in caches.iter().flat_map(|c| &c.updates).copied().filter(|n| m.node(*n).is("Concat")) {
+        let n = m.node(node);
+        let past = |v: &ValueId| inputs.contains(&moved_from(m, *v));
+        let (pasts, new): (Vec<ValueId>, Vec<ValueId>) = n.inputs().iter().flatten().partition(|v| past(v));
+        let ([past], [new]) = (pasts.as_slice(), new.as_slice()) else { continue };
+        let (Some(p), Some(q)) = (a.shape(*past), a.shape(*new)) else { continue };
+        let axis = super::index::axis_of(n.int("axis").unwrap_or(0), p.len());
+        let differ = p.iter().zip(q).enumerate().filter(|(k, (x, y))| Some(*k) != axis && x != y);
+        let symbols = differ.flat_map(|(_, (x, y))| x.symbols().into_iter().chain(y.symbols()));
+        suspects.extend(symbols.filter(|s| others.contains(s)).map(|s| (node, s)));
+        if !suspects.is_empty()
+            && let Some(out) = n.output(0)
+        {
+            without.get_or_insert_with(|| m.clone()).replace_value(out, *new)?;
+        }
+    }
+    let Some(without) = without else { return Ok(()) };
+    let free = Analysis::of(&without, facts);
+    for (node, symbol) in suspects {
+        let e = Expr::symbol(symbol.clone());
+        let (was, is) = (a.symbols.simplify(&e), free.symbols.simplify(&e));
+        if was.is_const() && was != is {
+            return Err(PassError::refused_with(
+                m.describe(node),
+                format!("it is the only reason that `{symbol}` is {was}, and with an empty cache it is none"),
+                "the cache is not extended the way it is declared; list it under `keep`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a value is a moved form of.
+fn moved_from(m: &Model, v: ValueId) -> ValueId {
+    let mut v = v;
+    while let Some(p) = m.value(v).producer() {
+        let n = m.node(p);
+        let moves = matches!(
+            n.op_type(),
+            "Identity"
+                | "Cast"
+                | "Transpose"
+                | "Reshape"
+                | "Squeeze"
+                | "Unsqueeze"
+                | "Split"
+                | "Slice"
+                | "Flatten"
+                | "Gather"
+                | "Pad"
+        ) || n.inputs().len() == 1 && n.is("Concat");
+        match n.input(0) {
+            Some(x) if moves && n.domain().is_empty() => v = x,
+            _ => break,
+        }
+    }
+    v
+}
+
 /// A length of the caches that a declared dim of another input is, and nothing else: then it is no past length.
 pub fn shared_with(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Option<ValueId> {
     let others = m.graph(m.main()).inputs().iter().copied().filter(|v| *v != input);
@@ -128,9 +211,10 @@ pub fn shared_with(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Op
     others.filter(integer).find(|v| declared(v) || a.shape(*v).is_some_and(|s| s.contains(length)))
 }
 
-/// A reader of a buffer that would see rows to which no position was written: with padding, the new rows stand
-/// there now, where zeros stood. Attention masks them; what else reads them may not.
-pub fn reader_beside(m: &Model, buffer: ValueId) -> Option<NodeId> {
+/// What reads a buffer and would see rows to which no position was written: with padding, the new rows stand there
+/// now, where zeros stood. Attention masks them; what else reads them may not, nor does who gets them as an output
+/// (`presents` carry the cache on and go with it).
+pub fn reader_beside(m: &Model, buffer: ValueId, presents: &[ValueId]) -> Option<String> {
     let mut work = vec![buffer];
     let mut seen: FxHashSet<ValueId> = FxHashSet::default();
     while let Some(v) = work.pop() {
@@ -138,13 +222,19 @@ pub fn reader_beside(m: &Model, buffer: ValueId) -> Option<NodeId> {
             continue;
         }
         for u in m.value(v).uses() {
-            let Use::Node { node, slot } = *u else { continue };
+            let (node, slot) = match *u {
+                Use::Node { node, slot } => (node, slot),
+                Use::Output { graph, .. } if graph == m.main() && !presents.contains(&v) => {
+                    return Some(format!("output `{}`", m.name(v)));
+                }
+                Use::Output { .. } => continue,
+            };
             let n = m.node(node);
             if !stateful::states(n).is_empty() {
                 continue;
             }
             match n.op_type() {
-                _ if !n.domain().is_empty() => return Some(node),
+                _ if !n.domain().is_empty() => return Some(m.describe(node)),
                 "Shape" | "Size" | "MatMul" | "Einsum" | "Attention" => {}
                 // Whole rows in order, which is looked at on its own.
                 "GatherND" if slot == 0 => {}
@@ -155,7 +245,7 @@ pub fn reader_beside(m: &Model, buffer: ValueId) -> Option<NodeId> {
                 | "Expand" | "Tile" | "Split" | "Slice" | "Concat" | "Mul" | "Div" | "Where" => {
                     work.extend(n.outputs().iter().flatten());
                 }
-                _ => return Some(node),
+                _ => return Some(m.describe(node)),
             }
         }
     }

@@ -328,7 +328,10 @@ fn growing(
     }
     let constant = lengths.iter().all(Expr::is_const);
     if constant && dims.iter().skip(1).all(Expr::is_const) {
-        return Ok(Some(Form::State));
+        return match never_filled(m, input, dims) {
+            None => Ok(Some(Form::State)),
+            Some(why) => Err(why),
+        };
     }
     // Several concatenations of one cache (a merged layout, a window of two parts): the one along its length. Where
     // a part is extended (the last rows, of a window), it is one that an empty cache has nothing of.
@@ -350,6 +353,17 @@ fn growing(
     not_shared(m, a, input, &length)?;
     let axis = dims.iter().position(|d| *d == length).unwrap_or(0);
     Ok(Some(Form::Growing { axis, length }))
+}
+
+/// Why an input is no state: it declares a length that the graph lets be 0 alone.
+fn never_filled(m: &Model, input: ValueId, dims: &[Expr]) -> Option<String> {
+    let declared = m.declared_type(input)?.dims()?;
+    let mut both = declared.iter().zip(dims);
+    let (length, _) = both.find(|(d, e)| e.is_zero() && !d.to_expr().is_some_and(|d| d.is_const()))?;
+    Some(format!(
+        "the graph runs only where its length (`{}`) is 0: it is not extended the way it is declared",
+        length.to_expr().unwrap_or_else(|| Expr::symbol("?"))
+    ))
 }
 
 /// The inputs whose contents pass through a call of a model-local function, and those calls.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ecow::{EcoString, eco_format};
+use indexmap::IndexMap;
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{
     DataType, Def, Dim, Model, NewNode, NodeId, Place, Tensor, TensorData, Type, Use, ValueId,
@@ -17,11 +18,21 @@ use crate::fold;
 use crate::pass::{PassContext, PassError, Promise};
 use crate::passes::eliminate_kv_cache::{lengths as growing_lengths, row};
 
+/// What the user says beside which caches are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Promises about the inputs.
+    pub assume: FxHashSet<String>,
+    /// The lengths of rolling buffers, by their symbols.
+    pub windows: IndexMap<String, i64>,
+    /// Whether the outputs that carry the caches on stay.
+    pub keep_present: bool,
+}
+
 /// One run of the pass.
 pub struct Elimination {
     caches: Vec<Cache>,
-    assume: FxHashSet<String>,
-    keep_present: bool,
+    wishes: Wishes,
     writers: Vec<Writer>,
     /// Symbols that the caches' declarations had before.
     symbols: BTreeSet<EcoString>,
@@ -35,11 +46,10 @@ pub struct Elimination {
 
 impl Elimination {
     /// A run over these caches.
-    pub fn new(found: Found, assume: FxHashSet<String>, keep_present: bool) -> Self {
+    pub fn new(found: Found, wishes: Wishes) -> Self {
         Elimination {
             caches: found.caches,
-            assume,
-            keep_present,
+            wishes,
             writers: Vec::new(),
             symbols: BTreeSet::new(),
             done: FxHashMap::default(),
@@ -61,6 +71,8 @@ impl Elimination {
         self.bind_selector(m, cx)?;
         let rows_before = self.caches.clone();
         self.plan_buffers(m, cx)?;
+        let facts = cx.facts.clone();
+        checks::updates_restrict_nothing(m, cx.analysis(m), &facts, &self.caches)?;
         self.remember_shapes(m, cx);
         self.drop_presents(m);
         self.leave_out_operands(m)?;
@@ -168,7 +180,7 @@ impl Elimination {
     }
 
     fn drop_presents(&self, m: &mut Model) {
-        if self.keep_present {
+        if self.wishes.keep_present {
             return;
         }
         let outputs: FxHashSet<ValueId> =
@@ -196,7 +208,7 @@ impl Elimination {
                 self.done.insert(c.input, "zeros inside the graph".into());
                 continue;
             }
-            if !self.assume.contains("single-prefill") {
+            if !self.wishes.assume.contains("single-prefill") {
                 return Err(PassError::refused_with(
                     name,
                     "it is a fixed buffer whose length is a symbol, and the graph cannot prove that one prefill is all",
@@ -207,7 +219,7 @@ impl Elimination {
             for w in writers {
                 let w = fixed::writer(m, a, *w)
                     .map_err(|e| PassError::refused(name.clone(), format!("{}: {e}", m.describe(*w))))?;
-                if w.rolling && !self.assume.contains("no-window-overflow") {
+                if w.rolling && !self.wishes.assume.contains("no-window-overflow") {
                     return Err(PassError::refused_with(
                         name,
                         format!(
@@ -229,6 +241,7 @@ impl Elimination {
             PassError::refused(m.describe(node), format!("it writes a cache's rows: {e}"))
         })?;
         self.promises(m, cx, &planned);
+        self.windows(cx, &planned)?;
         self.writers = planned;
         Ok(())
     }
@@ -240,8 +253,8 @@ impl Elimination {
             return Err(format!("it writes into {} rows, which is not the length of the input", w.buffer));
         }
         let out = m.node(w.node).output(0);
-        match out.and_then(|v| checks::reader_beside(m, v)) {
-            Some(n) => Err(format!("{} reads the rows too, and not as attention does", m.describe(n))),
+        match out.and_then(|v| checks::reader_beside(m, v, &c.outputs)) {
+            Some(reader) => Err(format!("{reader} reads the rows too, and not as attention does")),
             None => Ok(()),
         }
     }
@@ -269,6 +282,51 @@ impl Elimination {
                 meaning: format!("the chunk is never longer than the window (`{}`)", buffers.join("`, `")),
             });
         }
+    }
+
+    /// A chunk that is promised to fit into a window is at most as long as it, which later steps hold lengths to.
+    fn windows(&self, cx: &mut PassContext, writers: &[Writer]) -> Result<(), PassError> {
+        let mut rolling: Vec<(EcoString, &Expr)> = Vec::new();
+        for w in writers.iter().filter(|w| w.rolling) {
+            // A buffer that is replaced has a symbol for its length.
+            let Some(symbol) = w.buffer.as_symbol() else { continue };
+            if !rolling.iter().any(|(s, chunk)| s == symbol && **chunk == w.chunk) {
+                rolling.push((symbol.into(), &w.chunk));
+            }
+        }
+        for symbol in self.wishes.windows.keys() {
+            if !rolling.iter().any(|(s, _)| s == symbol) {
+                let known: Vec<&str> = rolling.iter().map(|(s, _)| s.as_str()).collect();
+                let hint = crate::suggest::hint(symbol, "windows", &known);
+                return Err(PassError::option(
+                    format!("windows.{symbol}"),
+                    format!("no buffer of this length is one that positions wrap around in; {hint}"),
+                ));
+            }
+        }
+        for (symbol, chunk) in rolling {
+            let Some(&length) = self.wishes.windows.get(symbol.as_str()) else {
+                cx.open_windows.push(symbol.into());
+                continue;
+            };
+            let (least, _) = cx.facts.bounds(chunk);
+            if least.is_some_and(|least| least > length) {
+                return Err(PassError::option(
+                    format!("windows.{symbol}"),
+                    format!("the chunk is `{chunk}` long, which is more than {length}"),
+                ));
+            }
+            match chunk.as_symbol() {
+                Some(s) => cx.facts.set_max(s, length),
+                None => {
+                    let s = eco_format!("?chunk.{symbol}");
+                    let equal = cx.facts.assert_equal(&Expr::symbol(s.clone()), chunk);
+                    equal.map_err(|e| PassError::option(format!("windows.{symbol}"), e.to_string()))?;
+                    cx.facts.set_max(&s, length);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Leaves the past operands of attention and state operators out.
@@ -314,7 +372,7 @@ impl Elimination {
                 // It tells where rows are kept, and none are.
                 m.remove_attribute(node, stateful::WINDOWED);
             }
-            if self.keep_present {
+            if self.wishes.keep_present {
                 continue;
             }
             // Key and value go together or not at all: the operators have both or neither.

@@ -193,7 +193,7 @@ impl<'a> Indexer<'a> {
                 let step = self.scalar(n.input(2)?, depth)?;
                 Some(&start + &(&step * coords.first()?))
             }
-            "Expand" => self.broadcast(n.input(0)?, coords, depth),
+            "Expand" => self.broadcast(n.input(0)?, coords, shape, depth),
             "Unsqueeze" | "Squeeze" | "Reshape" => self.ones(n.input(0)?, coords, shape, depth),
             "Transpose" => {
                 let rank = coords.len();
@@ -208,8 +208,8 @@ impl<'a> Indexer<'a> {
             "Concat" => self.concat(n, coords, depth),
             "Gather" => self.gather(n, coords, depth),
             "Slice" => self.slice(n, coords, depth),
-            "Where" => self.choose(n, coords, depth),
-            "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" => self.arithmetic(n, coords, depth),
+            "Where" => self.choose(n, coords, shape, depth),
+            "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" => self.arithmetic(n, coords, shape, depth),
             "Neg" => Some(-&self.pull(n.input(0)?, coords, depth)?),
             _ => None,
         }
@@ -222,10 +222,24 @@ impl<'a> Indexer<'a> {
         self.pull(v, &coords, depth)
     }
 
-    fn broadcast(&mut self, v: ValueId, coords: &[Expr], depth: usize) -> Option<Expr> {
-        let rank = self.shape(v)?.len();
-        let skip = coords.len().checked_sub(rank)?;
-        self.pull(v, &coords[skip..], depth)
+    /// An operand that is broadcast to `shape`.
+    fn broadcast(&mut self, v: ValueId, coords: &[Expr], shape: &[Expr], depth: usize) -> Option<Expr> {
+        let coords = self.stretched(v, coords, shape)?;
+        self.pull(v, &coords, depth)
+    }
+
+    /// The coordinates in an operand that is broadcast to `shape`: along each axis it has one element, or as many
+    /// as the whole. Where it may be either, nothing is told.
+    fn stretched(&self, v: ValueId, coords: &[Expr], shape: &[Expr]) -> Option<Vec<Expr>> {
+        let own = self.shape(v)?;
+        let skip = coords.len().checked_sub(own.len())?;
+        let pairs = own.iter().zip(shape.get(skip..)?).zip(&coords[skip..]);
+        pairs
+            .map(|((d, whole), c)| {
+                let full = d == whole || self.analysis.symbols.equal(d, whole) == Some(true);
+                if d.is_one() { Some(Expr::constant(0)) } else { full.then(|| c.clone()) }
+            })
+            .collect()
     }
 
     /// Through an op that only puts in or takes out axes of one element.
@@ -311,30 +325,30 @@ impl<'a> Indexer<'a> {
         self.pull(data, &inner, depth)
     }
 
-    fn choose(&mut self, n: &Node, coords: &[Expr], depth: usize) -> Option<Expr> {
-        let then = self.broadcast(n.input(1)?, coords, depth)?;
-        let otherwise = self.broadcast(n.input(2)?, coords, depth)?;
+    fn choose(&mut self, n: &Node, coords: &[Expr], shape: &[Expr], depth: usize) -> Option<Expr> {
+        let then = self.broadcast(n.input(1)?, coords, shape, depth)?;
+        let otherwise = self.broadcast(n.input(2)?, coords, shape, depth)?;
         if then == otherwise {
             return Some(then);
         }
         let condition = n.input(0)?;
-        let shape = self.shape(condition)?;
-        let skip = coords.len().checked_sub(shape.len())?;
-        let at = coords[skip..].iter().zip(shape);
-        let at = at.map(|(c, d)| if d.is_one() { Expr::constant(0) } else { c.clone() }).collect();
+        let at = self.stretched(condition, coords, shape)?;
         Some(self.as_leaf(Leaf::Where { condition, coords: at, then, otherwise }))
     }
 
-    fn arithmetic(&mut self, n: &Node, coords: &[Expr], depth: usize) -> Option<Expr> {
+    fn arithmetic(&mut self, n: &Node, coords: &[Expr], shape: &[Expr], depth: usize) -> Option<Expr> {
         if !self.analysis.dtype(n.output(0)?)?.is_integer() {
             return None;
         }
-        let a = self.broadcast(n.input(0)?, coords, depth)?;
-        let b = self.broadcast(n.input(1)?, coords, depth)?;
+        let a = self.broadcast(n.input(0)?, coords, shape, depth)?;
+        let b = self.broadcast(n.input(1)?, coords, shape, depth)?;
         if n.inputs().len() != 2 {
             return None;
         }
+        // Symbols count as not negative, and an element that is not looked through may be: -1 marks padding.
+        let sure = !(&a - &b).symbols().iter().any(|s| s.starts_with('%'));
         Some(match n.op_type() {
+            "Min" | "Max" | "Div" if !sure => return None,
             "Add" => &a + &b,
             "Sub" => &a - &b,
             "Mul" => &a * &b,

@@ -39,14 +39,15 @@
 //! Nothing of growing caches and of states. A fixed buffer whose length is a symbol needs the promise
 //! `single-prefill`: `position_ids` counts 0, 1, 2, … from the first token, padding (−1) stands at the end, and
 //! slots of a batch are distinct. A buffer whose positions wrap around needs `no-window-overflow` too: the chunk
-//! is no longer than the model's window.
+//! is no longer than the model's window. With `windows: {sliding_window: 1024}` later steps hold the chunk's length to
+//! that: `prune-dynamic-axes` and `generate-specializations` refuse a longer one.
 //!
 //! ## Guarantees
 //! For every input, and within the promises, the outputs that are left are what the original computes with an
 //! empty cache. No symbol that only the caches had is left in any declaration.
 //!
 //! ## Options
-//! `assume` lists promises. `inputs` narrows the caches to names or globs; `keep` exempts some. `present: keep`
+//! `assume` lists promises; `windows` says how long a window is. `inputs` narrows the caches to names or globs; `keep` exempts some. `present: keep`
 //! leaves the outputs that carry the caches on, for a prefill that hands over to a decoder. `require: true` makes
 //! a model without a cache an error.
 //!
@@ -54,13 +55,14 @@
 //! A cache whose update it does not understand, naming the node; a fixed buffer without its promise; a model that
 //! with an empty cache would run at one length only. Nothing is written then.
 
+use indexmap::IndexMap;
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, ValueId};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use crate::kv::discover::{self, Cache, Form, Found};
-use crate::kv::eliminate::Elimination;
+use crate::kv::eliminate::{Elimination, Wishes};
 use crate::options::{OptionKind, OptionSpec};
 use crate::pass::{Outcome, Pass, PassContext, PassError};
 
@@ -76,6 +78,12 @@ const OPTIONS: &[OptionSpec] = &[
         OptionKind::List(&OptionKind::OneOf(PROMISES)),
         "[]",
         "promises about the inputs that the graph cannot prove",
+    ),
+    OptionSpec::optional(
+        "windows",
+        OptionKind::Map(&OptionKind::IntAtLeast(1)),
+        "{}",
+        "the lengths of rolling buffers by their symbols, which the chunk is held to from here on",
     ),
     OptionSpec::optional(
         "inputs",
@@ -97,6 +105,7 @@ const OPTIONS: &[OptionSpec] = &[
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 struct Options {
     assume: Vec<String>,
+    windows: IndexMap<String, i64>,
     inputs: Vec<String>,
     keep: Vec<String>,
     present: Option<String>,
@@ -154,9 +163,12 @@ impl Pass for EliminateKvCache {
         if let Some(trial) = inlined {
             *model = trial;
         }
-        let assume: FxHashSet<String> = options.assume.iter().cloned().collect();
-        let keep_present = options.present.as_deref() == Some("keep");
-        Elimination::new(found, assume, keep_present).run(model, cx)?;
+        let wishes = Wishes {
+            assume: options.assume.iter().cloned().collect(),
+            windows: options.windows.clone(),
+            keep_present: options.present.as_deref() == Some("keep"),
+        };
+        Elimination::new(found, wishes).run(model, cx)?;
         Ok(Outcome::Changed)
     }
 }

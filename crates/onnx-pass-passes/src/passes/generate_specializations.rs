@@ -243,6 +243,15 @@ fn check_symbols(options: &Options, symbols: &[EcoString]) -> Result<(), PassErr
 }
 
 fn check_promises(cx: &PassContext, all: &[Specialization]) -> Result<(), PassError> {
+    if let Some(window) = cx.open_windows.first() {
+        return Err(PassError::refused_with(
+            "the entries",
+            format!(
+                "this run rests on `no-window-overflow`, and nobody said how long the window `{window}` is"
+            ),
+            format!("tell `eliminate-kv-cache`: windows: {{{window}: 1024}}, say"),
+        ));
+    }
     for (entry, name) in all.iter().zip(artifacts::entry_names(all)) {
         deploy::check_facts(&cx.facts, &entry.symbols)
             .map_err(|(symbol, reason)| PassError::refused(format!("entry `{name}`: `{symbol}`"), reason))?;

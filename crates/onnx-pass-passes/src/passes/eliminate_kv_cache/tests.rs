@@ -190,6 +190,34 @@ fn a_buffer_of_known_length_is_zeros() {
     assert_snapshot!(after(&known, json!({})));
 }
 
+/// A buffer of `W` rows whose positions wrap around.
+fn rolling() -> String {
+    let wraps = "bl = Shape (past)\n len = Gather <axis = 0> (bl, two)\n p = Mod (position_ids, len)";
+    buffer(wraps, IN_ORDER).replace("[B,2,C,4]", "[B,2,W,4]").replace("[B,2,S,C]", "[B,2,S,W]")
+}
+
+#[test]
+fn a_window_holds_later_steps_to_its_length() {
+    let within = |windows: Value, lengths: Value| {
+        let mut cx = PassContext::new();
+        let mut m = read(&rolling());
+        let with = json!({"assume": ["single-prefill", "no-window-overflow"], "windows": windows});
+        let entries = json!({"entries": [{"name": "Prefill", "symbols": {"B": 1, "S": lengths}}]});
+        let eliminated = run_in(&mut m, &mut cx, PASS, with);
+        match eliminated.and_then(|_| run_in(&mut m, &mut cx, "generate-specializations", entries)) {
+            Ok(_) => "fits".to_owned(),
+            Err(e) => e,
+        }
+    };
+    let cases = [
+        within(json!({"W": 8}), json!(8)),
+        within(json!({"W": 8}), json!([4, 9])),
+        within(json!({}), json!(8)),
+        within(json!({"C": 8}), json!(8)),
+    ];
+    assert_snapshot!(cases.join("\n"));
+}
+
 #[test]
 fn rows_with_a_mark_become_zeros() {
     let marked = "big = Greater (position_ids, none)
@@ -320,6 +348,10 @@ fn what_is_refused() {
         ("rows one further", bent("Add (position_ids, one)"), prefill()),
         ("rows where the tokens say", bent("Mul (position_ids, input_ids)"), prefill()),
         ("a mark that is a row", rows(late), prefill()),
+        ("padding in the first row", bent("Max (position_ids, b0)"), prefill()),
+        ("an output besides", buffer(PLAIN, IN_ORDER).replace("float[B,2,C,4] past_RetainedState)", "float[B,2,C,4] past_RetainedState, float[N] flat)")
+            .replace("        bs = Shape (past)\n", "        flat = Reshape (past_RetainedState, minus)\n bs = Shape (past)\n").replace("int64[1] un = {1},", "int64[1] un = {1}, int64[1] minus = {-1},"), prefill()),
+        ("an axis on which nothing but 0 goes", masked().replace("past_k, k)", "past_k, k)").replace("Concat <axis = -2>", "Concat <axis = 1>"), json!({})),
         ("rows read one further", buffer(PLAIN, "r0 = Range (b0, c, one)\n r = Add (r0, one)"), prefill()),
         ("a row read again and again", buffer(PLAIN, "r0 = Range (b0, c, one)\n r = Min (r0, three)"), prefill()),
         ("another axis", grows.replace("axis = 2> (past", "axis = 3> (past"), json!({})),

@@ -59,13 +59,17 @@ pub(super) fn gather_nd(cx: &mut NodeCx<'_>) {
     cx.set(0, dtype, Some(out));
 }
 
-pub(super) fn same_as_first(cx: &mut NodeCx<'_>) {
+/// The shape of the first input; the second names a place for each element of the third.
+pub(super) fn scatter_elements(cx: &mut NodeCx<'_>) {
     same(cx);
+    let (Some(index), Some(new)) = (cx.shape(1), cx.shape(2)) else { return };
+    index.iter().zip(new).for_each(|(i, n)| cx.must_equal(i, n));
 }
 
 /// Contents are followed where whole elements of a vector are overwritten.
 pub(super) fn scatter_nd(cx: &mut NodeCx<'_>) {
     same(cx);
+    one_slice_for_each_index(cx);
     if cx.str("reduction").is_some_and(|r| r != "none") || cx.rank(0) != Some(1) {
         return;
     }
@@ -83,6 +87,17 @@ pub(super) fn scatter_nd(cx: &mut NodeCx<'_>) {
         *slot = e.clone();
     }
     cx.set_items(0, dtype, &[len], out);
+}
+
+/// The updates are shaped `indices.shape[:-1] ++ data.shape[indices.shape[-1]:]`.
+fn one_slice_for_each_index(cx: &mut NodeCx<'_>) {
+    let (Some(dims), Some(index), Some(new)) = (cx.shape(0), cx.shape(1), cx.shape(2)) else { return };
+    let Some((depth, places)) = index.split_last() else { return };
+    let depth = depth.as_const().and_then(|n| usize::try_from(n).ok());
+    let Some(slice) = depth.and_then(|n| dims.get(n..)) else { return };
+    if places.len() + slice.len() == new.len() {
+        places.iter().chain(slice).zip(new).for_each(|(i, n)| cx.must_equal(i, n));
+    }
 }
 
 pub(super) fn top_k(cx: &mut NodeCx<'_>) {

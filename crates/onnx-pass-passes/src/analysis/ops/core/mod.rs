@@ -41,7 +41,7 @@ pub(super) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
         "GatherElements" => index::gather_elements,
         "GatherND" => index::gather_nd,
         "ScatterND" => index::scatter_nd,
-        "Scatter" | "ScatterElements" => index::same_as_first,
+        "Scatter" | "ScatterElements" => index::scatter_elements,
         "TopK" => index::top_k,
         "NonZero" => index::non_zero,
         "Cast" => arithmetic::cast,
