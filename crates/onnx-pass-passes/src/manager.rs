@@ -109,6 +109,7 @@ fn run_step(
 ) -> Result<StepReport, RunError> {
     let name = step.pass.name();
     let before = (count_nodes(model), interface(model), model.revision());
+    let companions = cx.companions.len();
     cx.pass = name.to_string();
     cx.options = step.options.clone();
     cx.counters.clear();
@@ -128,7 +129,9 @@ fn run_step(
     if !step.pass.changes_interface() && after != before.1 {
         return Err(unsound("it changed the interface, which it may not".into()));
     }
-    if outcome == Outcome::Changed {
+    let made = cx.companions.iter().skip(companions).map(|c| &c.model);
+    let changed = (outcome == Outcome::Changed).then_some(&*model);
+    for model in changed.into_iter().chain(made) {
         let findings = verify::verify(model, level(options));
         let new: Vec<String> =
             findings.iter().filter(|f| !known.contains(f)).map(ToString::to_string).collect();

@@ -157,6 +157,15 @@ pub struct Artifact {
     pub text: String,
 }
 
+/// A model to be written beside the model.
+#[derive(Clone, Debug)]
+pub struct Companion {
+    /// The file's name; `{stem}` in it stands for the model's file name without its ending.
+    pub name: String,
+    /// The model.
+    pub model: Model,
+}
+
 /// What a pass works with beside the model. One lives through a whole run.
 #[derive(Default)]
 pub struct PassContext {
@@ -176,6 +185,8 @@ pub struct PassContext {
     pub open_windows: Vec<String>,
     /// Files to write.
     pub artifacts: Vec<Artifact>,
+    /// Further models to write, each done: later steps do not see them.
+    pub companions: Vec<Companion>,
     /// What compilers and runtimes are to be told; the files come of it.
     pub deployment: Deployment,
     /// What is known of symbols: bounds, equalities given by the user or learnt.

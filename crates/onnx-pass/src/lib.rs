@@ -20,13 +20,14 @@ pub mod show;
 pub mod snapshot;
 mod structure;
 pub mod terminal;
+pub mod together;
 #[cfg(feature = "verify")]
 pub mod verify;
 pub mod weights;
 pub mod write;
 
 pub use onnx_pass_ir::{Model, text};
-pub use onnx_pass_passes::pass::Artifact;
+pub use onnx_pass_passes::pass::{Artifact, Companion};
 pub use pipeline::Pipeline;
 pub use report::Report;
 pub use run::{Run, RunError, RunSettings, Silent, Watch, pass_specs, passes, run, run_watched};

@@ -3,7 +3,7 @@
 use onnx_pass_ir::Model;
 use onnx_pass_passes::manager::{self, StepReport};
 use onnx_pass_passes::options::PassSpec;
-use onnx_pass_passes::pass::{Artifact, Pass, PassContext, PassError};
+use onnx_pass_passes::pass::{Artifact, Companion, Pass, PassContext, PassError};
 use onnx_pass_passes::{deploy, docs, registry};
 
 use crate::pipeline::{Override, Pipeline, PipelineError, Position, ResolvedStep};
@@ -31,6 +31,8 @@ pub struct Run {
     pub model: Model,
     /// Files that belong beside it.
     pub artifacts: Vec<Artifact>,
+    /// Further models that belong beside it, over the same weights (see [`crate::together`]).
+    pub companions: Vec<Companion>,
     /// What was done.
     pub report: Report,
 }
@@ -157,8 +159,9 @@ pub fn run_watched(
         })?;
     }
     let artifacts = std::mem::take(&mut cx.artifacts);
+    let companions = std::mem::take(&mut cx.companions);
     let report = Report::of(&resolved, &model, reports, cx, stopped);
-    Ok(Run { model, artifacts, report })
+    Ok(Run { model, artifacts, companions, report })
 }
 
 /// The step that needs the model as it came.

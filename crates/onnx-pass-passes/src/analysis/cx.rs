@@ -27,7 +27,7 @@ pub struct NodeCx<'a> {
     pub bindings: &'a [Attribute],
     /// Lengths that must agree and cannot; rules add to it through [`NodeCx::must_equal`].
     pub impossible: &'a mut Vec<Impossible>,
-    /// Pairs of symbolic lengths that are broadcast to each other and are not known to be equal.
+    /// Pairs of lengths that are broadcast to each other and are not known to be equal.
     pub disputes: &'a mut Vec<(Expr, Expr)>,
     /// The chain of calls that leads to this body; empty outside functions. It tells made-up symbols of
     /// different calls apart.
@@ -242,14 +242,12 @@ impl<'a> NodeCx<'a> {
             // Neither can be stretched.
             return self.agree(a, b);
         }
+        self.disputes.push((a.clone(), b.clone()));
         if over_one(self.symbols, a) {
             return a.clone();
         }
         if over_one(self.symbols, b) {
             return b.clone();
-        }
-        if !a.is_const() && !b.is_const() {
-            self.disputes.push((a.clone(), b.clone()));
         }
         a.max(b)
     }

@@ -62,7 +62,7 @@ fn disputed_inputs(model: &Model, a: &Analysis) -> Vec<Contradiction> {
         let dims = model.declared_type(v).and_then(Type::dims).unwrap_or(&[]);
         for (axis, d) in dims.iter().enumerate() {
             let Some(e) = d.to_expr().filter(|e| !e.is_const() && e.as_symbol().is_none()) else { continue };
-            let named = |x: &Expr| x.symbols().iter().all(|s| a.declared.contains(s));
+            let named = |x: &Expr| !x.is_const() && x.symbols().iter().all(|s| a.declared.contains(s));
             let other = a.disputes.iter().find_map(|(x, y)| match () {
                 () if *x == e && named(y) => Some(y),
                 () if *y == e && named(x) => Some(x),

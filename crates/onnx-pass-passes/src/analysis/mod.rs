@@ -167,7 +167,7 @@ pub struct Analysis {
     pub impossible: Vec<Impossible>,
     /// Operators without a rule (domain, name), each once, in order of occurrence.
     pub without_rule: Vec<(String, String)>,
-    /// Pairs of symbolic lengths that are broadcast to each other and are not known to be equal.
+    /// Pairs of lengths that are broadcast to each other and are not known to be equal.
     pub(crate) disputes: Vec<(Expr, Expr)>,
     /// Axes of inputs whose declared length the graph disputes.
     pub(crate) disputed: FxHashSet<(ValueId, usize)>,

@@ -120,12 +120,12 @@ pub fn still_runs(
     Ok(())
 }
 
-/// The caches' own updates must not be what restricts the lengths of other inputs: where only the concatenation with
-/// a past makes the batch a number (an axis was moved on the way), an empty past would restrict nothing.
+/// The caches' own updates must not be what fixes the lengths of other inputs: where only the concatenation with a
+/// past makes the batch a number (an axis was moved on the way), an empty past would not.
 ///
 /// # Errors
-/// The symbol, and the concatenation that fixes it.
-pub fn updates_restrict_nothing(
+/// The symbol that the updates alone fix.
+pub fn updates_fix_nothing(
     m: &Model,
     a: &Analysis,
     facts: &Facts,
@@ -133,44 +133,31 @@ pub fn updates_restrict_nothing(
 ) -> Result<(), PassError> {
     let inputs: FxHashSet<ValueId> = caches.iter().map(|c| c.input).collect();
     let others = m.graph(m.main()).inputs().iter().filter(|v| !inputs.contains(v));
-    let others: BTreeSet<EcoString> = others
-        .filter_map(|v| m.declared_type(*v)?.dims())
-        .flatten()
-        .filter_map(Dim::to_expr)
-        .flat_map(|e| e.symbols())
-        .collect();
-    let mut suspects: Vec<(NodeId, EcoString)> = Vec::new();
-    let mut without = None;
+    let dims = others.filter_map(|v| m.declared_type(*v)?.dims()).flatten().filter_map(Dim::to_expr);
+    let fixed = |s: &EcoString| a.symbols.simplify(&Expr::symbol(s.clone())).is_const();
+    let fixed: BTreeSet<EcoString> = dims.flat_map(|e| e.symbols()).filter(fixed).collect();
+    if fixed.is_empty() {
+        return Ok(());
+    }
+    let mut without = m.clone();
     for node in caches.iter().flat_map(|c| &c.updates).copied().filter(|n| m.node(*n).is("Concat")) {
         let n = m.node(node);
         let past = |v: &ValueId| inputs.contains(&moved_from(m, *v));
-        let (pasts, new): (Vec<ValueId>, Vec<ValueId>) = n.inputs().iter().flatten().partition(|v| past(v));
-        let ([past], [new]) = (pasts.as_slice(), new.as_slice()) else { continue };
-        let (Some(p), Some(q)) = (a.shape(*past), a.shape(*new)) else { continue };
-        let axis = super::index::axis_of(n.int("axis").unwrap_or(0), p.len());
-        let differ = p.iter().zip(q).enumerate().filter(|(k, (x, y))| Some(*k) != axis && x != y);
-        let symbols = differ.flat_map(|(_, (x, y))| x.symbols().into_iter().chain(y.symbols()));
-        suspects.extend(symbols.filter(|s| others.contains(s)).map(|s| (node, s)));
-        if !suspects.is_empty()
-            && let Some(out) = n.output(0)
-        {
-            without.get_or_insert_with(|| m.clone()).replace_value(out, *new)?;
+        let new: Vec<ValueId> = n.inputs().iter().flatten().copied().filter(|v| !past(v)).collect();
+        if let ([new], Some(out)) = (new.as_slice(), n.output(0)) {
+            without.replace_value(out, *new)?;
+            without.remove_node(node)?;
         }
     }
-    let Some(without) = without else { return Ok(()) };
     let free = Analysis::of(&without, facts);
-    for (node, symbol) in suspects {
-        let e = Expr::symbol(symbol.clone());
-        let (was, is) = (a.symbols.simplify(&e), free.symbols.simplify(&e));
-        if was.is_const() && was != is {
-            return Err(PassError::refused_with(
-                m.describe(node),
-                format!("it is the only reason that `{symbol}` is {was}, and with an empty cache it is none"),
-                "the cache is not extended the way it is declared; list it under `keep`",
-            ));
-        }
+    match fixed.iter().find(|s| !free.symbols.simplify(&Expr::symbol((*s).clone())).is_const()) {
+        None => Ok(()),
+        Some(s) => Err(PassError::refused_with(
+            "the model",
+            format!("nothing but the way in which its caches are extended makes it run at one `{s}` only"),
+            "one of the caches is not extended the way it is declared; list it under `keep`",
+        )),
     }
-    Ok(())
 }
 
 /// What a value is a moved form of.

@@ -72,7 +72,7 @@ impl Elimination {
         let rows_before = self.caches.clone();
         self.plan_buffers(m, cx)?;
         let facts = cx.facts.clone();
-        checks::updates_restrict_nothing(m, cx.analysis(m), &facts, &self.caches)?;
+        checks::updates_fix_nothing(m, cx.analysis(m), &facts, &self.caches)?;
         self.remember_shapes(m, cx);
         self.drop_presents(m);
         self.leave_out_operands(m)?;
@@ -251,6 +251,17 @@ impl Elimination {
         let own = a.shape(c.input).is_some_and(|s| s.contains(&w.buffer));
         if w.buffer.as_symbol().is_none() || !own {
             return Err(format!("it writes into {} rows, which is not the length of the input", w.buffer));
+        }
+        let baked = a.disputes.iter().find_map(|(x, y)| match () {
+            () if *x == w.buffer => y.as_const(),
+            () if *y == w.buffer => x.as_const(),
+            () => None,
+        });
+        if let Some(n) = baked {
+            return Err(format!(
+                "its length (`{}`) is set against {n}, so it is no other: declare it so",
+                w.buffer
+            ));
         }
         let out = m.node(w.node).output(0);
         match out.and_then(|v| checks::reader_beside(m, v, &c.outputs)) {

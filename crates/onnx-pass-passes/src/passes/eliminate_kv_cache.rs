@@ -51,9 +51,15 @@
 //! leaves the outputs that carry the caches on, for a prefill that hands over to a decoder. `require: true` makes
 //! a model without a cache an error.
 //!
+//! `decode: decode.onnx` splits the model in two over one weight file: this one becomes the prefill (`present: keep`),
+//! and the model with its caches, as it came to this step, is written beside it under that name, `{stem}` standing for
+//! the output's own. It takes the prefill's presents as its past. Of a merged decoder it is the branch with a past.
+//! The steps after this one see the prefill alone.
+//!
 //! ## Refuses
 //! A cache whose update it does not understand, naming the node; a fixed buffer without its promise; a model that
-//! with an empty cache would run at one length only. Nothing is written then.
+//! with an empty cache would run at one length only; with `decode`, a fixed buffer whose length is a symbol, since a
+//! chunk that is the whole context leaves nothing to decode (bind the length first). Nothing is written then.
 
 use indexmap::IndexMap;
 use onnx_pass_ir::sym::Expr;
@@ -98,6 +104,12 @@ const OPTIONS: &[OptionSpec] = &[
         "drop",
         "whether the outputs that carry the caches on go or stay",
     ),
+    OptionSpec::optional(
+        "decode",
+        OptionKind::String,
+        "none",
+        "the file name of a second model that has the caches and decodes on top of this one",
+    ),
     OptionSpec::optional("require", OptionKind::Bool, "false", "whether a model without a cache is an error"),
 ];
 
@@ -109,6 +121,7 @@ struct Options {
     inputs: Vec<String>,
     keep: Vec<String>,
     present: Option<String>,
+    decode: Option<String>,
     require: bool,
 }
 
@@ -150,15 +163,21 @@ impl Pass for EliminateKvCache {
             );
         }
         if found.caches.is_empty() {
-            if options.require {
+            let asked = [("require", options.require), ("decode", options.decode.is_some())];
+            if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
                 return Err(PassError::refused_with(
                     "the model",
                     "no cache was found",
-                    "leave `require` out if that is no error",
+                    format!("leave `{option}` out if that is no error"),
                 ));
             }
             cx.note("", "no cache was found; the model is as it was");
             return Ok(Outcome::Unchanged);
+        }
+        let decode = options.decode.as_deref().map(|name| decode::name(name, &options)).transpose()?;
+        if let Some(name) = &decode {
+            let companion = decode::companion(model, trial, cx, &found.caches, name)?;
+            cx.companions.push(companion);
         }
         if let Some(trial) = inlined {
             *model = trial;
@@ -166,7 +185,7 @@ impl Pass for EliminateKvCache {
         let wishes = Wishes {
             assume: options.assume.iter().cloned().collect(),
             windows: options.windows.clone(),
-            keep_present: options.present.as_deref() == Some("keep"),
+            keep_present: decode.is_some() || options.present.as_deref() == Some("keep"),
         };
         Elimination::new(found, wishes).run(model, cx)?;
         Ok(Outcome::Changed)
@@ -255,5 +274,6 @@ pub(crate) fn lengths(caches: &[Cache]) -> Vec<Expr> {
     out
 }
 
+mod decode;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use super::stamp::{self, Key};
 use super::{super::one_line, Shared};
 use crate::progress::{Progress, Step};
 use crate::write::Staged;
-use crate::{Artifact, Report, Run, RunSettings, Watch, run_watched, weights};
+use crate::{Artifact, Companion, Report, Run, RunSettings, Watch, run_watched, together, weights};
 
 /// Weights of more bytes than this are not printed as values.
 const PRINTED: usize = 64;
@@ -65,11 +65,11 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
     };
     let settings = RunSettings { model_file: file_name(job), ..shared.settings.clone() };
     let run = run_watched(shared.pipeline, model, &settings, &mut Watcher::new(shared))?;
-    let (mut files, mut notes) = (files(job, &run.artifacts), Vec::new());
+    let (mut files, mut notes) = (files(job, &run), Vec::new());
     let hash = key.as_ref().map(ToString::to_string);
-    let Run { model, artifacts, report } = run;
+    let Run { model, artifacts, companions, report } = run;
     if let (Some(output), false) = (&job.output, args.dry_run) {
-        let written = write(&model, &artifacts, output, args)?;
+        let written = write(model, &artifacts, &companions, output, args)?;
         files = made_files(&written, &files);
         notes = written.notes;
         if let Some(key) = key {
@@ -84,17 +84,19 @@ fn file_name(job: &Job) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn files(job: &Job, artifacts: &[Artifact]) -> Vec<PathBuf> {
+fn files(job: &Job, run: &Run) -> Vec<PathBuf> {
     let Some(output) = &job.output else { return Vec::new() };
-    let beside = artifacts.iter().map(|artifact| output.with_file_name(&artifact.name));
-    std::iter::once(output.clone()).chain(beside).collect()
+    let models = run.companions.iter().map(|companion| together::path(companion, output));
+    let beside = run.artifacts.iter().map(|artifact| output.with_file_name(&artifact.name));
+    std::iter::once(output.clone()).chain(models).chain(beside).collect()
 }
 
 /// The files beside the model are on the disk before the model is replaced, and at their places right after it,
 /// so that a disk that is full or a folder that is read-only changes none of them.
 fn write(
-    model: &Model,
+    mut model: Model,
     artifacts: &[Artifact],
+    companions: &[Companion],
     output: &Path,
     args: &RunArgs,
 ) -> Result<Written, Box<dyn Error>> {
@@ -118,7 +120,20 @@ fn write(
         allow_symlinks: args.allow_symlinks,
         ..WriteOptions::default()
     };
-    let written = model.write(output, &options)?;
+    for companion in companions {
+        let path = together::path(companion, output);
+        if path == output {
+            return Err(format!("{}: two models would be written there", path.display()).into());
+        }
+        refuse_what_is_no_model(&path)?;
+    }
+    let beside = together::write(companions, &mut model, output, &options)?;
+    let mut written = model.write(output, &options).inspect_err(|_| together::undo(&beside))?;
+    for other in beside {
+        written.bytes += other.bytes;
+        written.notes.extend(other.notes);
+        written.files.splice(0..0, other.files);
+    }
     for file in staged {
         file.commit()?;
     }

@@ -1,0 +1,98 @@
+//! Models over one weight file.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use onnx_pass_ir::{
+    DataFile, Model, ReadOptions, Result, Store, Tensor, TensorData, ValueId, Weights, WriteOptions, Written,
+};
+
+use crate::Companion;
+
+/// Weights of fewer bytes are in each model that has them.
+const SHARED_FROM: usize = 1024;
+
+/// The file of a companion of the model that is written to `output`.
+pub fn path(companion: &Companion, output: &Path) -> PathBuf {
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    output.with_file_name(companion.name.replace("{stem}", &stem))
+}
+
+/// Writes companions, and lets `model`, which is to be written to `output` after them, refer to the weights that
+/// are in their files already: a weight that both have is on the disk once. Weights that are in files of their own
+/// need nothing; those that are in the model move to `OUTPUT.data`, unless `options` ask for copies or for
+/// everything in the model.
+///
+/// # Errors
+/// When a companion cannot be written. What was made before is taken away again.
+pub fn write(
+    companions: &[Companion],
+    model: &mut Model,
+    output: &Path,
+    options: &WriteOptions,
+) -> Result<Vec<Written>> {
+    let mut done: Vec<Written> = Vec::new();
+    for companion in companions {
+        match one(companion, model, output, options) {
+            Ok(written) => done.push(written),
+            Err(error) => {
+                undo(&done);
+                return Err(error);
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Takes the files away that [`write()`] made.
+pub fn undo(done: &[Written]) {
+    for file in done.iter().flat_map(|written| &written.files) {
+        // It may be gone already, and there is nothing better to do.
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+fn one(companion: &Companion, model: &mut Model, output: &Path, options: &WriteOptions) -> Result<Written> {
+    let path = path(companion, output);
+    let mut other = companion.model.clone();
+    let share = matches!(options.weights, Weights::Auto | Weights::Reference);
+    let pairs = if share { pairs(model, &other) } else { Vec::new() };
+    let name = format!("{}.data", output.file_name().unwrap_or_default().to_string_lossy());
+    let store = Store::External(Arc::new(DataFile { name: name.into(), alignment: 4096 }));
+    for (_, theirs) in &pairs {
+        let Some(tensor) = other.value(*theirs).initializer() else { continue };
+        let moved = tensor.stored(store.clone()).shared();
+        other.set_initializer(*theirs, moved)?;
+    }
+    let written = other.write(&path, options)?;
+    let there = Model::read_with(&path, &ReadOptions { allow_symlinks: options.allow_symlinks })?;
+    for (ours, theirs) in pairs {
+        let found = there.find_value(there.main(), other.name(theirs));
+        let placed = found.and_then(|v| there.value(v).initializer());
+        let (Some(placed), Some(tensor)) = (placed, model.value(ours).initializer()) else { continue };
+        let mut moved = Tensor::with_data(tensor.dtype, &tensor.dims, placed.data.clone());
+        moved.doc.clone_from(&tensor.doc);
+        moved.metadata = tensor.metadata.clone();
+        model.set_initializer(ours, moved.shared())?;
+    }
+    Ok(written)
+}
+
+/// Initializers of the two main graphs that are the same bytes of the same memory.
+fn pairs(model: &Model, other: &Model) -> Vec<(ValueId, ValueId)> {
+    let place = |m: &Model, v: ValueId| {
+        let tensor = m.value(v).initializer()?;
+        let inline = matches!(tensor.store, Store::Keep | Store::External(_));
+        match &tensor.data {
+            TensorData::Raw(raw) if inline && raw.len() >= SHARED_FROM => {
+                Some((raw.as_ptr().addr(), raw.len()))
+            }
+            _ => None,
+        }
+    };
+    let all = |m: &Model| -> Vec<ValueId> { m.graph(m.main()).initializers().to_vec() };
+    let theirs: HashMap<_, _> = all(other).into_iter().filter_map(|v| Some((place(other, v)?, v))).collect();
+    let pair = |v: ValueId| Some((v, *theirs.get(&place(model, v)?)?));
+    all(model).into_iter().filter_map(pair).collect()
+}
