@@ -57,7 +57,11 @@ check fmt cargo fmt --all --check
 check clippy cargo clippy --quiet --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" check doc cargo doc --quiet --workspace --no-deps
 tally tests cargo test --workspace
-check build cargo build --quiet -p onnx-pass && tally numbers python3 testdata/prove_all.py "$target/debug/onnx-pass"
+check build cargo build --quiet -p onnx-pass && {
+    tally numbers python3 testdata/prove_all.py "$target/debug/onnx-pass"
+    tally split python3 testdata/check/split.py "$target/debug/onnx-pass" testdata/*/
+    check mutants python3 testdata/check/mutate.py "$target/debug/onnx-pass" testdata/*/ --count 60 --seed 1
+}
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -22,8 +22,14 @@ pub struct Shipped {
 }
 
 /// All of them, by name.
-pub const PIPELINES: &[Shipped] =
-    shipped!["clean-up", "infer-shapes", "qwen3-vl-embedding", "qwen3-vl-reranker", "single-shot"];
+pub const PIPELINES: &[Shipped] = shipped![
+    "clean-up",
+    "infer-shapes",
+    "qwen3-vl-embedding",
+    "qwen3-vl-reranker",
+    "single-shot",
+    "split-prefill-decode"
+];
 
 impl Shipped {
     /// The pipeline.

@@ -1,6 +1,6 @@
 //! Models over one weight file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,20 +79,36 @@ fn one(companion: &Companion, model: &mut Model, output: &Path, options: &WriteO
     Ok(written)
 }
 
-/// Initializers of the two main graphs that are the same bytes of the same memory.
+/// Initializers of the two main graphs with the same contents: the same memory, or, where an export has a weight
+/// once for each branch, equal bytes.
 fn pairs(model: &Model, other: &Model) -> Vec<(ValueId, ValueId)> {
-    let place = |m: &Model, v: ValueId| {
-        let tensor = m.value(v).initializer()?;
-        let inline = matches!(tensor.store, Store::Keep | Store::External(_));
+    let (ours, theirs) = (inline(model), inline(other));
+    let place = |raw: &[u8]| (raw.as_ptr().addr(), raw.len());
+    let by_place: HashMap<_, _> = theirs.iter().map(|(v, raw)| (place(raw), *v)).collect();
+    let (known, open): (Vec<_>, Vec<_>) = ours
+        .into_iter()
+        .map(|(v, raw)| (v, raw, by_place.get(&place(raw))))
+        .partition(|(_, _, at)| at.is_some());
+    let mut pairs: Vec<(ValueId, ValueId)> =
+        known.iter().filter_map(|(v, _, at)| Some((*v, *(*at)?))).collect();
+    // Hashes are taken only where places do not tell.
+    let lengths: HashSet<usize> = open.iter().map(|(_, raw, _)| raw.len()).collect();
+    let alike = theirs.iter().filter(|(_, raw)| lengths.contains(&raw.len()));
+    let by_hash: HashMap<_, _> = alike.map(|(v, raw)| (blake3::hash(raw), *v)).collect();
+    pairs.extend(open.iter().filter_map(|(v, raw, _)| Some((*v, *by_hash.get(&blake3::hash(raw))?))));
+    pairs
+}
+
+/// The weights that are in the model's own file.
+fn inline(model: &Model) -> Vec<(ValueId, &[u8])> {
+    let large = |v: &ValueId| {
+        let tensor = model.value(*v).initializer()?;
         match &tensor.data {
-            TensorData::Raw(raw) if inline && raw.len() >= SHARED_FROM => {
-                Some((raw.as_ptr().addr(), raw.len()))
+            TensorData::Raw(raw) if tensor.store != Store::Inline && raw.len() >= SHARED_FROM => {
+                Some((*v, raw.as_ref()))
             }
             _ => None,
         }
     };
-    let all = |m: &Model| -> Vec<ValueId> { m.graph(m.main()).initializers().to_vec() };
-    let theirs: HashMap<_, _> = all(other).into_iter().filter_map(|v| Some((place(other, v)?, v))).collect();
-    let pair = |v: ValueId| Some((v, *theirs.get(&place(model, v)?)?));
-    all(model).into_iter().filter_map(pair).collect()
+    model.graph(model.main()).initializers().iter().filter_map(large).collect()
 }

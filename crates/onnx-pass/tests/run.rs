@@ -70,6 +70,42 @@ fn the_report_is_stable_and_short() -> Result {
 }
 
 #[test]
+fn one_export_becomes_two_models_over_one_weight_file() -> Result {
+    let folder = models()?;
+    let run = ["run", "split-prefill-decode", "m/a/model.onnx", "-o", "out/prefill.onnx"];
+    let done = onnx_pass(folder.path(), &[&run[..], &["--set", "decode={stem}-next.onnx"]].concat())?;
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    for file in ["out/prefill.onnx", "out/prefill.onnx.data", "out/prefill-next.onnx"] {
+        assert!(text(&done.stdout).contains(&format!("wrote {file}\n")), "{}", text(&done.stdout));
+    }
+    assert_eq!(fs::read_dir(folder.path().join("out"))?.count(), 3);
+    let mut read = Vec::new();
+    for (name, inputs) in [("prefill.onnx", 3), ("prefill-next.onnx", 7)] {
+        let model = onnx_pass::Model::read(folder.path().join("out").join(name))?;
+        let graph = model.graph(model.main());
+        assert_eq!((graph.inputs().len(), graph.outputs().len()), (inputs, 5), "{name}");
+        let weight = model.find_value(model.main(), "layers.0.mlp.up_proj.weight");
+        let large = graph.initializers().iter().filter_map(|v| model.value(*v).initializer());
+        let inside = large.filter(|t| !t.is_external() && t.byte_len().is_some_and(|n| n >= 1024)).count();
+        assert_eq!(inside, 0, "{name} holds weights itself");
+        read.push(weight.and_then(|v| model.value(v).initializer()).map(|t| t.bytes()).transpose()?);
+    }
+    assert!(read.first() == read.last());
+    let drop =
+        "version: 1\nsteps:\n  - pass: eliminate-kv-cache\n    with: {decode: d.onnx, present: drop}\n";
+    let away = "version: 1\nsteps:\n  - pass: eliminate-kv-cache\n    with: {decode: ../d.onnx}\n";
+    for (pipeline, part) in
+        [(drop, "keeps its presents"), (away, "is not the name of a file beside the model")]
+    {
+        fs::write(folder.path().join("p.yaml"), pipeline)?;
+        let done = onnx_pass(folder.path(), &["run", "./p.yaml", "m/a/model.onnx", "-o", "none/x.onnx"])?;
+        assert!(!done.status.success() && text(&done.stderr).contains(part), "{}", text(&done.stderr));
+        assert!(!folder.path().join("none").exists());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_step_in_the_middle_is_printed_and_the_run_ends_there() -> Result {
     let folder = models()?;
     let step = ["--print-after", "eliminate-kv-cache", "--stop-after", "eliminate-kv-cache"];
