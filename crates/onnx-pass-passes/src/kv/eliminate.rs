@@ -362,7 +362,7 @@ impl Elimination {
                     "takes one past that is among the caches and one that is not",
                 ));
             }
-            if windowed && self.keep_present {
+            if windowed && self.wishes.keep_present {
                 return Err(PassError::refused_with(
                     m.describe(node),
                     "its present is a buffer that is as long as its past, and the past goes",
