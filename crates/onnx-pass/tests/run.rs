@@ -73,14 +73,14 @@ fn the_report_is_stable_and_short() -> Result {
 fn one_export_becomes_two_models_over_one_weight_file() -> Result {
     let folder = models()?;
     let run = ["run", "split-prefill-decode", "m/a/model.onnx", "-o", "out/prefill.onnx"];
-    let done = onnx_pass(folder.path(), &[&run[..], &["--set", "decode={stem}-next.onnx"]].concat())?;
+    let done = onnx_pass(folder.path(), &[&run[..], &["--set", "decode=next-of-{stem}.onnx"]].concat())?;
     assert!(done.status.success(), "{}", text(&done.stderr));
-    for file in ["out/prefill.onnx", "out/prefill.onnx.data", "out/prefill-next.onnx"] {
-        assert!(text(&done.stdout).contains(&format!("wrote {file}\n")), "{}", text(&done.stdout));
+    for file in ["out/prefill.onnx", "out/prefill.onnx.data", "out/next-of-prefill.onnx"] {
+        assert!(text(&done.stdout).contains(&format!("{file}\n")), "{}", text(&done.stdout));
     }
     assert_eq!(fs::read_dir(folder.path().join("out"))?.count(), 3);
     let mut read = Vec::new();
-    for (name, inputs) in [("prefill.onnx", 3), ("prefill-next.onnx", 7)] {
+    for (name, inputs) in [("prefill.onnx", 3), ("next-of-prefill.onnx", 7)] {
         let model = onnx_pass::Model::read(folder.path().join("out").join(name))?;
         let graph = model.graph(model.main());
         assert_eq!((graph.inputs().len(), graph.outputs().len()), (inputs, 5), "{name}");
