@@ -86,7 +86,21 @@ fn models_that_are_none() -> Result {
     refused(at, &run("lfs.onnx"), 1, &["git lfs pull"])?;
     refused(at, &run("none.onnx"), 1, &["none.onnx", "No such file"])?;
     refused(at, &run("out"), 1, &["out"])?;
-    refused(at, &run("none-*.onnx"), 2, &["no file matches"])
+    refused(at, &run("none-*.onnx"), 2, &["no file matches"])?;
+    for depth in ["--signature", "--outline", "--full", "--text", "--shapes", "--caches"] {
+        refused(at, &["show", depth, "cut.onnx"], 1, &["cut.onnx"])?;
+        refused(at, &["show", depth, "lfs.onnx"], 1, &["git lfs pull"])?;
+    }
+    for snapshot in
+        [&["snapshot", "clean-up", "random.onnx"][..], &["snapshot", "clean-up", "lfs.onnx", "--accept"]]
+    {
+        refused(at, snapshot, 1, &[".onnx"])?;
+    }
+    for two in [["cut.onnx", "good.onnx"], ["good.onnx", "lfs.onnx"]] {
+        let said = onnx_pass(at, &[&["diff"], &two[..]].concat())?;
+        assert_eq!((said.code, said.err.lines().count(), said.out.as_str()), (2, 1, ""), "{}", said.err);
+    }
+    Ok(())
 }
 
 #[test]

@@ -8,6 +8,7 @@ use onnx_pass_ir::{Model, ReadOptions};
 
 use super::args::SnapshotArgs;
 use super::output::Output;
+use crate::show::for_terminal;
 use crate::snapshot::{self as library, File, Parts, unified};
 use crate::terminal::escape;
 use crate::{RunSettings, shipped};
@@ -36,7 +37,8 @@ pub(super) fn snapshot(args: &SnapshotArgs, out: &mut Output) -> Result<ExitCode
         }
         Some(accepted) if !args.accept => {
             out.line(&format!("{shown}: the pipeline does something else now"));
-            out.text(&unified(&accepted, &parts.contents));
+            // The accepted text is a file that anybody may have written.
+            out.text(&for_terminal(&unified(&accepted, &parts.contents)));
             if !args.check {
                 file.propose(&parts)?;
                 let pending = file.pending();
