@@ -134,7 +134,8 @@ fn doubt(m: &Model, found: &mut Found) {
         let others = || found.caches.iter().filter(|o| o.input != c.input);
         let rival = others()
             .any(|o| o.updates.iter().any(|n| c.updates.contains(n)) && length(o).is_some_and(|l| l != own));
-        !rival && others().any(|o| length(o).as_ref() == Some(&own))
+        let alike = |o: &&Cache| length(o).as_ref() == Some(&own);
+        others().filter(alike).any(named) || !rival && others().any(|o| alike(&o))
     };
     let sure: Vec<bool> = found.caches.iter().map(certain).collect();
     let mut sure = sure.into_iter();
@@ -328,6 +329,10 @@ fn growing(
     }
     let constant = lengths.iter().all(Expr::is_const);
     if constant && dims.iter().skip(1).all(Expr::is_const) {
+        if !as_long_as_before(a, dims, &flow.outputs) {
+            // What is put before new rows and goes out with them is no state.
+            return Ok(None);
+        }
         return match never_filled(m, input, dims) {
             None => Ok(Some(Form::State)),
             Some(why) => Err(why),
@@ -353,6 +358,15 @@ fn growing(
     not_shared(m, a, input, &length)?;
     let axis = dims.iter().position(|d| *d == length).unwrap_or(0);
     Ok(Some(Form::Growing { axis, length }))
+}
+
+/// Whether an output is as a state is handed on: of the very shape that the input has, the batch aside.
+fn as_long_as_before(a: &Analysis, dims: &[Expr], outputs: &[ValueId]) -> bool {
+    let same = |(x, y): (&Expr, &Expr)| x == y || a.symbols.equal(x, y) == Some(true);
+    outputs.iter().any(|o| match a.shape(*o) {
+        Some(shape) => shape.iter().zip(dims).skip(1).all(same),
+        None => true,
+    })
 }
 
 /// Why an input is no state: it declares a length that the graph lets be 0 alone.

@@ -398,12 +398,25 @@ impl Elimination {
         Ok(())
     }
 
-    /// Every reader of a written buffer reads the new rows.
+    /// Every reader of a written buffer reads the new rows. Who asks for its lengths asks the input, whose batch may
+    /// be another one (`full_batch_size`).
     fn replace_writers(&mut self, m: &mut Model) -> Result<(), PassError> {
+        let outs = self.writers.iter().filter_map(|w| Some((m.node(w.node).output(0)?, w.data)));
+        let before: FxHashMap<ValueId, ValueId> = outs.collect();
         for w in &self.writers {
-            if let Some(out) = m.node(w.node).output(0) {
-                m.replace_value(out, w.updates)?;
+            let Some(out) = m.node(w.node).output(0) else { continue };
+            let mut first = w.data;
+            while let Some(data) = before.get(&first) {
+                first = *data;
             }
+            for u in m.value(out).uses().to_vec() {
+                if let Use::Node { node, .. } = u
+                    && (m.node(node).is("Shape") || m.node(node).is("Size"))
+                {
+                    m.set_input(node, 0, Some(first));
+                }
+            }
+            m.replace_value(out, w.updates)?;
         }
         Ok(())
     }
