@@ -56,6 +56,9 @@ pub const WINDOWED: &str = "sliding_window_cache";
 /// Why leaving the past out of this node would not mean an empty past; `None` when it would.
 pub fn objection(n: &Node) -> Option<&'static str> {
     match (n.domain(), n.op_type()) {
+        ("com.microsoft", "GroupQueryAttention") if rounded(n) => Some(
+            "it rounds keys and values into its cache and reads them from there, which is part of the answer",
+        ),
         ("com.microsoft", "GroupQueryAttention") if n.input(18).is_some() => Some(
             "the lengths of its chunks come as an operand (`query_seqlens`), which it takes beside a past only",
         ),
@@ -79,6 +82,11 @@ pub fn objection(n: &Node) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Whether a `GroupQueryAttention` keeps its cache in another type than it computes in.
+fn rounded(n: &Node) -> bool {
+    ["k_quant_type", "v_quant_type"].iter().any(|a| n.str(a).is_some_and(|t| t != "NONE"))
 }
 
 /// Whether the results that hand the state on may be left out. Where the operator's schema wants them they stay,

@@ -462,6 +462,8 @@ fn what_is_refused() {
         ("what a rolling window keeps", window_inside(), json!({"present": "keep"})),
         ("chunks with lengths of their own", attention("GroupQueryAttention", "").replace("lengths, total)",
             "lengths, total, \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", \"\", lengths)"), json!({})),
+        ("a cache of rounded rows", attention("GroupQueryAttention", ", k_quant_type = \"PER_TENSOR\"")
+            .replace("float[B,1,P,4]", "int8[B,1,P,4]").replace("float[B,1,T,4]", "int8[B,1,T,4]"), json!({})),
         ("operators that need their cache", attention("SparseAttention", "").replace("k, v, past_k, past_v, lengths, total)", "k, v, past_k, past_v, lengths, lengths, total, lengths)"), json!({})),
         ("blocks of a pool", attention("PagedAttention", ""), json!({})),
         ("one of two pasts", attention("GroupQueryAttention", "").replace("past_k, past_v, lengths", "past_k, v4, lengths")
