@@ -1,7 +1,8 @@
 //! Prints what is inferred of the values of models: a line of JSON for each model that is named on the command
 //! line, or on a line of standard input when none is.
 //!
-//! `{"model": path, "values": {name: {"type": text, "dims": [number or text] or null}}, "bodies": [values of each
+//! `{"model": path, "values": {name: {"type": text, "dims": [number or text] or null, "items": likewise}},
+//! "bodies": [values of each
 //! subgraph, before those within it, in the order of the nodes and their attributes], "without_rule": [..]}`
 #![allow(clippy::print_stdout)]
 
@@ -64,7 +65,9 @@ fn value_fact(fact: &Fact) -> Value {
         json!({"type": o.element.dtype.map(|t| t.to_string()), "dims": dims, "len": len})
     });
     let dtype = fact.dtype.map(|t| t.to_string());
-    json!({"type": dtype, "dims": dims, "element": element})
+    let item = |e: &Option<Expr>| e.as_ref().map(dim);
+    let items: Option<Vec<Option<Value>>> = fact.items.as_ref().map(|i| i.iter().map(item).collect());
+    json!({"type": dtype, "dims": dims, "items": items, "element": element})
 }
 
 fn dim(e: &Expr) -> Value {
