@@ -5,6 +5,7 @@ use std::sync::Arc;
 use onnx_pass_ir::{Attribute, GraphOwner, Model, NewNode, NodeId, Place, Tensor, Use, ValueId};
 use rustc_hash::FxHashSet;
 
+use super::cones;
 use crate::analysis::{Analysis, Fact};
 use crate::pass::PassError;
 
@@ -81,6 +82,16 @@ fn contents(
                 }
             }
         }
+    }
+    if known.iter().all(Option::is_none)
+        && let Some((results, replaced)) = cones::evaluate(m, a, node, max_bytes)
+    {
+        let result = |v: &ValueId| {
+            let k = m.node(node).outputs().iter().position(|o| *o == Some(*v))?;
+            let fits = |t: &Arc<Tensor>| t.byte_len().is_some_and(|n| n <= max_bytes || n <= replaced);
+            results.get(k)?.clone().filter(fits)
+        };
+        return read.iter().map(result).collect();
     }
     known.into_iter().map(|t| t.filter(|t| within(t))).collect()
 }

@@ -5,6 +5,7 @@ use onnx_pass_ir::{Attribute, Model, NodeId, Tensor, ValueId};
 
 use super::constants::place;
 use super::rules::{hand_on, ints, same_shape};
+use super::through;
 use crate::analysis::{Analysis, Fact, NodeCx};
 use crate::pass::PassError;
 
@@ -94,6 +95,9 @@ pub fn reshapes(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), Pas
         }
         at = p.input(0);
         first = at;
+    }
+    if through::elementwise(m, a, node)? {
+        return Ok(());
     }
     if !m.node(node).is("Reshape") {
         return axes(m, a, node);

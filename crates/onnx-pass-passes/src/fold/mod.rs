@@ -4,6 +4,7 @@
 //! operators mean. Rules run over the nodes in order until none applies.
 
 mod bodies;
+mod cones;
 mod constants;
 mod eval;
 mod layout;
@@ -12,6 +13,7 @@ mod rules;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod through;
 
 pub(crate) use eval::evaluate;
 

@@ -188,6 +188,45 @@ fn a_reshape_to_a_shape_that_is_told_needs_no_reshape_before() {
 }
 
 #[test]
+fn elements_that_are_laid_out_anew_and_back_stay_as_they_are() {
+    insta::assert_snapshot!(simplified(
+        r#"g (float[batch, seq, 6] x, float[6] row) => (y, z, w)
+        <int64[2] flat = {-1, 6}, int64[1] first = {0}, float half = {0.5}, float[1, 1, 1] wide = {2}>
+        {
+            a = Reshape (x, flat)
+            b = Mul (a, half)
+            c = Tanh (b)
+            d = Mul (a, c)
+            s = Shape (x)
+            y = Reshape (d, s)
+            e = Relu (a)
+            f = Add (e, row)
+            z = Reshape (f, s)
+            g = Unsqueeze (x, first)
+            h = Mul (g, wide)
+            w = Squeeze (h, first)
+        }"#
+    ));
+}
+
+#[test]
+fn a_small_result_of_large_steps_is_folded_with_them() {
+    insta::assert_snapshot!(simplified(
+        r#"g (float[2, 300] x, float[300] u) => (y, z)
+        <int64[2] shape = {40, 300}, int64[2] at = {0, 3}, float two = {2}, int64[1] zero = {0}, int64[1] far = {4}>
+        {
+            grid = ConstantOfShape <value: tensor = float[1] {1}> (shape)
+            twice = Mul (grid, two)
+            some = Slice (twice, zero, far, zero)
+            rows = Gather (some, at)
+            flat = ReduceMax <axes: ints = [1], keepdims: int = 1> (rows)
+            y = Add (x, flat)
+            z = MatMul (grid, u)
+        }"#
+    ));
+}
+
+#[test]
 fn a_transposed_splat_is_a_splat() {
     insta::assert_snapshot!(simplified(
         r#"g (float[8, 1, 90] x) => (y) <int64[3] shape = {1, 90, 8}> {
