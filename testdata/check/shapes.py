@@ -19,6 +19,7 @@ import collections
 import fnmatch
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ import warnings
 import numpy as np
 import onnx
 from onnx import TensorProto, TypeProto
+
+import tables
 
 warnings.filterwarnings("ignore")
 
@@ -164,24 +167,52 @@ def consistent(symbols, dims, shape):
     return True
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tool", help="the example `shapes`")
-    parser.add_argument("--list", action="store_true", help="list every output that is not known")
-    parser.add_argument("--bind", action="store_true", help="make the recorded inputs constants")
-    parser.add_argument("--only", default="*", help="names of models, as a pattern")
-    args = parser.parse_args()
+# Operators whose outputs are as long as what they compute, not as any number that they are given.
+BY_RESULT = ["Compress", "ImageDecoder", "NonMaxSuppression", "NonZero", "StringNormalizer", "StringSplit", "Unique"]
 
-    cases = [c for c in node_cases() if fnmatch.fnmatch(c.name, args.only)]
+
+def operators_of(cases):
+    """What a model is of: a function's expansion is of the function."""
+    return {c.name: re.sub(r"_[A-Za-z0-9_]*function.*", "", c.model.graph.node[0].output[0] or "") for c in cases}
+
+
+def table(tool, cases):
+    """What is not known, by operator, as Markdown: with the inputs open, and with the recorded inputs for constants."""
+    _, _, opened = survey(tool, cases, False)
+    _, _, closed = survey(tool, cases, True)
+    expanded = operators_of(cases)
+    nodes = {c.name: [n.op_type for n in c.model.graph.node] for c in cases}
+
+    def operator(name):
+        return nodes[name][0] if len(nodes[name]) == 1 or not expanded[name] else expanded[name]
+
+    count = collections.defaultdict(lambda: [0, 0])
+    left = {(m[2], m[3]) for m in closed}
+    for missing in opened:
+        name, output = missing[2], missing[3]
+        kind = operator(name) if name.endswith("_expanded") else nodes[name][0]
+        count[kind][0] += 1
+        count[kind][1] += (name, output) in left
+    def why(kind, n):
+        if n == 0:
+            return "the contents of an input"
+        return "its result" if kind in BY_RESULT else "missing here"
+    rows = [[f"`{k}`", n, n - m, m, why(k, m)] for k, (n, m) in sorted(count.items(), key=lambda i: (i[1][1] == 0, i[0]))]
+    total = [sum(r[i] for r in rows) for i in (1, 2, 3)]
+    return tables.markdown(["operator", "outputs not known", "known with constant inputs", "left", "depends on"], [*rows, ["all", *total, ""]])
+
+
+def survey(tool, cases, bind):
+    """Counts, contradictions, and what is not known: (known to onnx, operators, model, output, ours, onnx's, without rule)."""
     count, wrong, missing = collections.Counter(), [], []
     with tempfile.TemporaryDirectory() as folder:
         paths = [pathlib.Path(folder, f"{c.name}.onnx") for c in cases]
         models = [stripped(c.model) for c in cases]
-        if args.bind:
+        if bind:
             models = [bound(m, c.data_sets[0][0]) if c.data_sets else m for m, c in zip(models, cases)]
         for path, model in zip(paths, models):
             path.write_bytes(model.SerializeToString())
-        ours = by_us(args.tool, paths)
+        ours = by_us(tool, paths)
     for case, path, model in zip(cases, paths, models):
         answer = ours.get(str(path), {"error": "no answer"})
         if "error" in answer:
@@ -201,7 +232,7 @@ def main():
             count["ranked"] += dims is not None
             if known(theirs.get(output.name)) and not known(dims):
                 count["onnx alone"] += 1
-            data_sets = (case.data_sets or [])[: 1 if args.bind else None]
+            data_sets = (case.data_sets or [])[: 1 if bind else None]
             for _, recorded in data_sets:
                 for what in contradictions(recorded[k], dims, element, dtype):
                     wrong.append(f"{case.name}: {output.name}: {what}")
@@ -212,7 +243,23 @@ def main():
                 ops = ",".join(n.op_type for n in model.graph.node[:3])
                 here = theirs.get(output.name)
                 missing.append((known(here), ops, case.name, output.name, dims, here, answer["without_rule"]))
+    return count, wrong, missing
 
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tool", help="the example `shapes`")
+    parser.add_argument("--list", action="store_true", help="list every output that is not known")
+    parser.add_argument("--bind", action="store_true", help="make the recorded inputs constants")
+    parser.add_argument("--write", help="put a table of what is not known into this page")
+    parser.add_argument("--only", default="*", help="names of models, as a pattern")
+    args = parser.parse_args()
+
+    cases = [c for c in node_cases() if fnmatch.fnmatch(c.name, args.only)]
+    if args.write:
+        tables.put(args.write, "missing", table(args.tool, cases))
+        return
+    count, wrong, missing = survey(args.tool, cases, args.bind)
     if args.list:
         for known_there, ops, name, output, dims, there, without in sorted(missing, key=str):
             print("ONNX KNOWS" if known_there else "-", ops, name, output, dims, there, " ".join(without))
