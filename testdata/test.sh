@@ -62,6 +62,9 @@ check build cargo build --quiet -p onnx-pass && {
     tally split python3 testdata/check/split.py "$target/debug/onnx-pass" testdata/*/
     check mutants python3 testdata/check/mutate.py "$target/debug/onnx-pass" testdata/*/ --count 60 --seed 1
 }
+# What is inferred of shape arithmetic against what ONNX Runtime computes.
+check examples cargo build --quiet --workspace --examples &&
+    check arithmetic python3 testdata/check/arithmetic.py "$target/debug/examples/shapes" --graphs 200
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
