@@ -598,9 +598,15 @@ impl Model {
     }
 
     fn graphs_below(&self, root: GraphId, out: &mut Vec<GraphId>) {
+        // Most graphs have none inside, which their nodes need not be asked for.
+        let mut has_inner = vec![false; self.graphs.len()];
+        self.graphs.iter().filter_map(|g| g.parent).for_each(|p| has_inner[p.index()] = true);
         let mut stack = vec![root];
         while let Some(g) = stack.pop() {
             out.push(g);
+            if !has_inner[g.index()] {
+                continue;
+            }
             let at = stack.len();
             for (_, n) in self.nodes(g) {
                 stack.extend(n.subgraphs());

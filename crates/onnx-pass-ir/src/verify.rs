@@ -14,7 +14,7 @@
 
 use std::fmt;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use crate::model::*;
 use crate::{GraphId, NodeId, TensorData, ValueId};
@@ -191,10 +191,11 @@ impl Verifier<'_> {
         let defined = (graph.inputs.iter().copied())
             .chain(graph.initializers.iter().copied().filter(|v| m.value(*v).def == Def::Initializer))
             .chain(m.nodes(g).flat_map(|(_, n)| n.outputs.iter().flatten().copied()));
-        let mut seen: FxHashMap<&str, ValueId> = FxHashMap::default();
+        let mut seen: FxHashSet<&str> = FxHashSet::default();
+        seen.reserve(graph.inputs.len() + graph.initializers.len() + graph.node_count);
         let mut twice = Vec::new();
         for v in defined {
-            if m.name(v).is_empty() || seen.insert(m.name(v), v).is_some() {
+            if m.name(v).is_empty() || !seen.insert(m.name(v)) {
                 twice.push(v);
             }
         }

@@ -126,6 +126,11 @@ impl Expr {
         out
     }
 
+    /// Whether a symbol occurs, at any depth, of which this holds.
+    pub fn any_symbol(&self, test: &mut dyn FnMut(&EcoString) -> bool) -> bool {
+        !subst::visit_symbols(self, &mut |name| !test(name))
+    }
+
     /// Whether this symbol occurs, at any depth.
     pub fn mentions(&self, symbol: &str) -> bool {
         !subst::visit_symbols(self, &mut |name| name != symbol)

@@ -56,7 +56,7 @@ impl Walk<'_, '_> {
         let b = self.results(other);
         self.a.symbols = mark;
         let joined = a.iter().zip(&b).enumerate();
-        let out = joined.map(|(k, (x, y))| join(x, y, &|axis| self.fresh(id, k, axis))).collect();
+        let out: Vec<Fact> = joined.map(|(k, (x, y))| join(x, y, &|axis| self.fresh(id, k, axis))).collect();
         self.answer(id, out);
     }
 

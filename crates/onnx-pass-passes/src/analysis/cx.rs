@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use onnx_pass_ir::sym::{Expr, Facts};
 use onnx_pass_ir::{AttrValue, Attribute, DataType, GraphId, Model, Node, NodeId, Tensor, ValueId};
+use smallvec::SmallVec;
 
-use super::{Fact, Impossible, MAX_ITEMS, SymItems};
+use super::{Fact, Impossible, MAX_ITEMS, SymItems, SymShape};
 
 /// A node, what is known of its inputs, and what its rule finds out of its outputs.
 pub struct NodeCx<'a> {
@@ -18,9 +19,9 @@ pub struct NodeCx<'a> {
     /// The version of the node's domain that is imported where it stands (1 when nothing is).
     pub opset: i64,
     /// What is known of the inputs; `None` where one is absent.
-    pub inputs: Vec<Option<&'a Fact>>,
+    pub inputs: SmallVec<[Option<&'a Fact>; 4]>,
     /// The answers, one an output. They start as nothing.
-    pub outputs: Vec<Fact>,
+    pub outputs: SmallVec<[Fact; 1]>,
     /// What is known of symbols. Rules may add equalities that every run must satisfy.
     pub symbols: &'a mut Facts,
     /// Values of the attributes that the body of a function refers to, at this call.
@@ -137,6 +138,16 @@ impl<'a> NodeCx<'a> {
         self.set_fact(k, Fact::tensor(dtype, shape));
     }
 
+    /// Answers type and shape of output `k`, the shape being one that is there already.
+    pub fn set_shared(&mut self, k: usize, dtype: Option<DataType>, shape: Option<SymShape>) {
+        self.set_fact(k, Fact { dtype, shape, ..Fact::default() });
+    }
+
+    /// The shape of input `k`, to be shared.
+    pub fn shared_shape(&self, k: usize) -> Option<SymShape> {
+        self.input(k)?.shape.clone()
+    }
+
     /// Answers output `k`.
     pub fn set_fact(&mut self, k: usize, fact: Fact) {
         if let Some(out) = self.outputs.get_mut(k) {
@@ -250,6 +261,21 @@ impl<'a> NodeCx<'a> {
             return b.clone();
         }
         a.max(b)
+    }
+
+    /// As [`NodeCx::broadcast`], of shapes of which the greater is mostly the answer.
+    pub fn broadcast_shared(&mut self, a: SymShape, b: SymShape) -> SymShape {
+        let covers = |big: &[Expr], small: &[Expr]| {
+            let skip = big.len().checked_sub(small.len());
+            skip.is_some_and(|skip| big[skip..].iter().zip(small).all(|(x, y)| y.is_one() || x == y))
+        };
+        if covers(&a, &b) {
+            a
+        } else if covers(&b, &a) {
+            b
+        } else {
+            self.broadcast(&a, &b).into()
+        }
     }
 
     /// The shape that broadcasting makes (numpy's rule).

@@ -62,7 +62,7 @@ fn disputed_inputs(model: &Model, a: &Analysis) -> Vec<Contradiction> {
         let dims = model.declared_type(v).and_then(Type::dims).unwrap_or(&[]);
         for (axis, d) in dims.iter().enumerate() {
             let Some(e) = d.to_expr().filter(|e| !e.is_const() && e.as_symbol().is_none()) else { continue };
-            let named = |x: &Expr| !x.is_const() && x.symbols().iter().all(|s| a.declared.contains(s));
+            let named = |x: &Expr| !x.is_const() && !x.any_symbol(&mut |s| !a.declared.contains(s));
             let other = a.disputes.iter().find_map(|(x, y)| match () {
                 () if *x == e && named(y) => Some(y),
                 () if *y == e && named(x) => Some(x),
@@ -233,11 +233,8 @@ impl<'m, 'a> Walk<'m, 'a> {
     fn simplify_all(&mut self) {
         let symbols = &self.a.symbols;
         for fact in &mut self.a.facts {
-            if let Some(shape) = fact.shape.as_ref().filter(|s| s.iter().any(|d| !d.is_const())) {
-                let new: Vec<Expr> = shape.iter().map(|d| symbols.simplify(d)).collect();
-                if new[..] != shape[..] {
-                    fact.shape = Some(new.into());
-                }
+            if let Some(new) = fact.shape.as_ref().and_then(|s| symbols.simplify_all(s)) {
+                fact.shape = Some(new.into());
             }
             if let Some(items) = fact.items.as_ref().filter(|i| i.iter().flatten().any(|e| !e.is_const())) {
                 let new: Vec<Option<Expr>> =
@@ -296,22 +293,24 @@ impl<'m, 'a> Walk<'m, 'a> {
         };
         let opset = self.model.opset(n.graph(), n.domain()).unwrap_or(1);
         let facts = &self.a.facts;
-        let mut cx = NodeCx {
-            model: self.model,
-            id,
-            node: n,
-            opset,
-            inputs: n.inputs().iter().map(|v| v.and_then(|v| facts.get(v.index()))).collect(),
-            outputs: vec![Fact::default(); n.outputs().len()],
-            symbols: &mut self.a.symbols,
-            bindings: &self.bindings,
-            impossible: &mut self.a.impossible,
-            disputes: &mut self.a.disputes,
-            scope: &self.scope,
+        let outputs = {
+            let mut cx = NodeCx {
+                model: self.model,
+                id,
+                node: n,
+                opset,
+                inputs: n.inputs().iter().map(|v| v.and_then(|v| facts.get(v.index()))).collect(),
+                outputs: n.outputs().iter().map(|_| Fact::default()).collect(),
+                symbols: &mut self.a.symbols,
+                bindings: &self.bindings,
+                impossible: &mut self.a.impossible,
+                disputes: &mut self.a.disputes,
+                scope: &self.scope,
+            };
+            rule(&mut cx);
+            evaluate(&mut cx);
+            cx.outputs
         };
-        rule(&mut cx);
-        evaluate(&mut cx);
-        let outputs = std::mem::take(&mut cx.outputs);
         self.answer(id, outputs);
     }
 
@@ -324,10 +323,11 @@ impl<'m, 'a> Walk<'m, 'a> {
     }
 
     /// Stores what was found of a node's outputs.
-    pub(super) fn answer(&mut self, id: NodeId, mut found: Vec<Fact>) {
+    pub(super) fn answer(&mut self, id: NodeId, found: impl IntoIterator<Item = Fact>) {
         let outputs = self.model.node(id).outputs();
-        found.resize_with(outputs.len(), Fact::default);
-        for (v, fact) in outputs.iter().zip(found) {
+        let mut found = found.into_iter();
+        for v in outputs {
+            let fact = found.next().unwrap_or_default();
             if let Some(v) = *v {
                 let fact = self.settle(v, fact);
                 self.a.set(v, fact);
@@ -337,8 +337,7 @@ impl<'m, 'a> Walk<'m, 'a> {
 
     /// Weighs what was computed against what is declared.
     fn settle(&mut self, v: ValueId, mut fact: Fact) -> Fact {
-        if let Some(shape) = fact.shape.as_ref().filter(|s| s.iter().any(|d| !d.is_const())) {
-            let plain: Vec<Expr> = shape.iter().map(|d| self.a.symbols.simplify(d)).collect();
+        if let Some(plain) = fact.shape.as_ref().and_then(|s| self.a.symbols.simplify_all(s)) {
             fact.shape = Some(plain.into());
         }
         let Some(declared) = self.model.declared_type(v) else { return fact };
@@ -368,29 +367,39 @@ impl<'m, 'a> Walk<'m, 'a> {
             self.contradict(v, None, text(dims.len()), text(shape.len()));
             return fact;
         }
-        let mut settled: Vec<Expr> = shape.to_vec();
         for (axis, d) in dims.iter().enumerate() {
-            self.settle_dim(v, axis, d, &mut settled[axis]);
-        }
-        if settled[..] != shape[..] {
-            fact.shape = Some(settled.into());
+            if let Some(told) = self.settle_dim(v, axis, d, &shape[axis]) {
+                let dims = fact.shape.get_or_insert_with(|| shape.clone());
+                // The first change makes a copy, which is then this value's own.
+                if let Some(dim) = Arc::make_mut(dims).get_mut(axis) {
+                    *dim = told;
+                }
+            }
         }
         fact
     }
 
-    fn settle_dim(&mut self, v: ValueId, axis: usize, declared: &Dim, computed: &mut Expr) {
-        let own = made_up(self.model, v, axis, &self.scope);
-        if *computed == own {
+    /// Holds a computed length to the declared one; gives what is known instead, where the declaration tells
+    /// more.
+    fn settle_dim(&mut self, v: ValueId, axis: usize, declared: &Dim, computed: &Expr) -> Option<Expr> {
+        let as_declared = match declared {
+            Dim::Known(n) => computed.as_const() == Some(*n),
+            Dim::Symbol(s) => computed.as_symbol() == Some(s),
+            Dim::Unknown => false,
+        };
+        if as_declared {
+            return None;
+        }
+        let unknown = computed.as_symbol().is_some_and(is_made_up);
+        if unknown && *computed == made_up(self.model, v, axis, &self.scope) {
             // Of a node with a body "not known" can mean that its ways differ, which no declaration mends.
             let node = self.model.value(v).producer();
-            if node.is_none_or(|n| self.model.node(n).subgraphs().next().is_none()) {
-                *computed = self.evidence(v, axis, declared);
-            }
-            return;
+            let plain = node.is_none_or(|n| self.model.node(n).subgraphs().next().is_none());
+            return plain.then(|| self.evidence(v, axis, declared));
         }
-        let Some(d) = self.meaningful(declared) else { return };
-        if computed.symbols().iter().any(|s| is_made_up(s)) && !d.is_const() {
-            return;
+        let d = self.meaningful(declared)?;
+        if !d.is_const() && computed.any_symbol(&mut |s| is_made_up(s)) {
+            return None;
         }
         let equal = d == *computed || self.a.symbols.equal(&d, computed) == Some(true);
         // A number against symbols may be right for the sizes that the file was made for.
@@ -402,6 +411,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             };
             self.contradict(v, Some(axis), text, computed.to_string());
         }
+        None
     }
 
     /// A declared dim whose every symbol is one that an input declares.
@@ -411,7 +421,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             return None;
         }
         let here = self.calls.is_empty() || e.is_const();
-        (here && e.symbols().iter().all(|s| self.a.declared.contains(s))).then_some(e)
+        (here && !e.any_symbol(&mut |s| !self.a.declared.contains(s))).then_some(e)
     }
 
     /// What a declaration tells of an axis of which nothing was computed.
@@ -436,15 +446,17 @@ fn declared_symbols(model: &Model) -> FxHashSet<onnx_pass_ir::EcoString> {
 /// Computes the contents of the outputs where all inputs are known numbers and few.
 fn evaluate(cx: &mut NodeCx<'_>) {
     let few = |f: &Fact| {
-        f.const_shape().is_some_and(|d| {
-            let count = d.iter().try_fold(1i64, |n, d| n.checked_mul(*d)).unwrap_or(i64::MAX);
-            (0..=MAX_EVALUATED as i64 / 8).contains(&count)
-        })
+        let count = |dims: &[Expr]| dims.iter().try_fold(1i64, |n, d| n.checked_mul(d.as_const()?));
+        let count = f.shape.as_deref().and_then(count);
+        count.is_some_and(|n| (0..=MAX_EVALUATED as i64 / 8).contains(&n))
     };
     if !cx.outputs.iter().any(few) || !cx.inputs.iter().flatten().all(|f| few(f)) {
         return;
     }
     if cx.outputs.iter().all(|f| f.tensor.is_some() || f.const_items().is_some()) {
+        return;
+    }
+    if !cx.inputs.iter().flatten().all(|f| f.is_constant()) {
         return;
     }
     let mut inputs: Vec<Option<Arc<Tensor>>> = Vec::with_capacity(cx.inputs.len());
@@ -498,9 +510,7 @@ fn source_fact(model: &Model, v: ValueId) -> Fact {
 /// as no name; so does a negative number, by which some exporters mean an unknown length.
 fn input_dim(model: &Model, v: ValueId, axis: usize, d: &Dim, scope: &str) -> Expr {
     let known = d.to_expr().filter(|e| e.as_const().is_none_or(|n| n >= 0));
-    known
-        .filter(|e| !e.symbols().iter().any(|s| is_made_up(s)))
-        .unwrap_or_else(|| made_up(model, v, axis, scope))
+    known.filter(|e| !e.any_symbol(&mut |s| is_made_up(s))).unwrap_or_else(|| made_up(model, v, axis, scope))
 }
 
 /// What a declaration tells of a sequence, an optional or a map.

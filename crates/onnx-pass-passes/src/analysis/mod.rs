@@ -110,6 +110,13 @@ impl Fact {
         Tensor::integers(dtype, &dims, &self.const_items()?).ok().map(Tensor::shared)
     }
 
+    /// Whether [`Fact::constant`] may give something: nothing is allocated to find out.
+    pub fn is_constant(&self) -> bool {
+        let known = || self.items.as_ref().is_some_and(|i| i.iter().flatten().count() == i.len());
+        let whole = |s: &SymShape| s.iter().all(Expr::is_const);
+        self.tensor.is_some() || self.shape.as_ref().is_some_and(whole) && (self.is_empty() || known())
+    }
+
     /// The contents as numbers, if all are known integers.
     pub fn const_items(&self) -> Option<Vec<i64>> {
         self.items.as_ref()?.iter().map(|e| e.as_ref()?.as_const()).collect()

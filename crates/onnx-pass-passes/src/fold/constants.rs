@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Attribute, GraphOwner, Model, NewNode, NodeId, Place, Tensor, Use, ValueId};
 use rustc_hash::FxHashSet;
 
@@ -24,11 +25,13 @@ pub fn fold(m: &mut Model, a: &mut Analysis, node: NodeId, max_bytes: usize) -> 
     if m.node(node).subgraphs().next().is_some() || !is_pure(m, node) {
         return Ok(false);
     }
-    let read: Vec<ValueId> =
-        m.node(node).outputs().iter().flatten().copied().filter(|v| !m.is_unused(*v)).collect();
-    if read.is_empty() {
+    // Most results have no size before the model runs.
+    let sized = |v: &ValueId| a.fact(*v).tensor.is_some() || a.shape(*v).is_some_and(all_numbers);
+    let read = || m.node(node).outputs().iter().flatten().filter(|v| !m.is_unused(**v));
+    if !read().any(sized) {
         return Ok(false);
     }
+    let read: Vec<ValueId> = read().copied().collect();
     let known = contents(m, a, node, &read, max_bytes);
     let whole = known.iter().all(Option::is_some);
     for (v, t) in read.into_iter().zip(known) {
@@ -59,9 +62,10 @@ fn contents(
     max_bytes: usize,
 ) -> Vec<Option<Arc<Tensor>>> {
     let mut known: Vec<Option<Arc<Tensor>>> = read.iter().map(|v| a.fact(*v).constant()).collect();
-    let replaced = replaced_bytes(m, node);
-    let within = |t: &Tensor| t.byte_len().is_some_and(|n| n <= max_bytes || n <= replaced);
-    if known.iter().any(Option::is_none) {
+    let replaced = std::cell::LazyCell::new(|| replaced_bytes(m, node));
+    let within = |t: &Tensor| t.byte_len().is_some_and(|n| n <= max_bytes || n <= *replaced);
+    let computable = || m.node(node).inputs().iter().flatten().all(|v| a.fact(*v).is_constant());
+    if known.iter().any(Option::is_none) && computable() {
         let fits = |v: &ValueId| {
             let dims = a.fact(*v).const_shape();
             let dtype = a.dtype(*v);
@@ -94,6 +98,10 @@ fn contents(
         return read.iter().map(result).collect();
     }
     known.into_iter().map(|t| t.filter(|t| within(t))).collect()
+}
+
+fn all_numbers(shape: &[Expr]) -> bool {
+    shape.iter().all(Expr::is_const)
 }
 
 /// Bytes of the constants in the file that go when the node goes.

@@ -20,7 +20,7 @@ pub(crate) use eval::evaluate;
 use std::collections::VecDeque;
 
 use onnx_pass_ir::{GraphId, Model, NodeId, Use};
-use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
 
 use crate::analysis::Analysis;
 use crate::pass::{PassContext, PassError};
@@ -98,10 +98,10 @@ impl Folder<'_> {
     /// The nodes of a graph in order; after a change the node and its readers once more, and what was inlined.
     fn graph(&mut self, m: &mut Model, g: GraphId) -> Result<(), PassError> {
         let mut queue: VecDeque<NodeId> = m.node_ids(g).into();
-        let mut waiting: FxHashSet<NodeId> = queue.iter().copied().collect();
+        let mut waiting = Waiting::of(m, &queue);
         let mut steps = queue.len().saturating_mul(MAX_STEPS);
         while let Some(n) = queue.pop_front() {
-            waiting.remove(&n);
+            waiting.remove(n);
             if !m.is_live_node(n) || m.node(n).graph() != g {
                 continue;
             }
@@ -164,10 +164,35 @@ impl Folder<'_> {
     }
 }
 
+/// Which nodes stand in the queue, by id.
+struct Waiting(Vec<bool>);
+
+impl Waiting {
+    fn of(m: &Model, queue: &VecDeque<NodeId>) -> Self {
+        let mut waiting = Waiting(vec![false; m.node_capacity()]);
+        queue.iter().for_each(|n| waiting.0[n.index()] = true);
+        waiting
+    }
+
+    fn remove(&mut self, n: NodeId) {
+        if let Some(place) = self.0.get_mut(n.index()) {
+            *place = false;
+        }
+    }
+
+    /// True when it was not there.
+    fn insert(&mut self, n: NodeId) -> bool {
+        if self.0.len() <= n.index() {
+            self.0.resize(n.index() + 1, false);
+        }
+        !std::mem::replace(&mut self.0[n.index()], true)
+    }
+}
+
 /// The nodes of the same graph that read a node's results.
-fn readers(m: &Model, n: NodeId) -> Vec<NodeId> {
+fn readers(m: &Model, n: NodeId) -> SmallVec<[NodeId; 8]> {
     let uses = m.node(n).outputs().iter().flatten().flat_map(|v| m.value(*v).uses());
-    let mut out: Vec<NodeId> = uses
+    let mut out: SmallVec<[NodeId; 8]> = uses
         .filter_map(|u| match *u {
             Use::Node { node, .. } => Some(node),
             Use::Output { .. } => None,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{AttrValue, DataType, GraphId, Model, NodeId, ValueId};
 use rustc_hash::{FxHashMap, FxHasher};
+use smallvec::SmallVec;
 
 use super::constants::is_pure;
 use crate::analysis::Analysis;
@@ -23,7 +24,8 @@ type Contents = (DataType, Arc<[Expr]>, Arc<[Option<Expr>]>);
 pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> {
     merge_constants(m, g)?;
     let mut by_contents: FxHashMap<Contents, ValueId> = FxHashMap::default();
-    let mut by_op: FxHashMap<u64, Vec<NodeId>> = FxHashMap::default();
+    let mut by_op: FxHashMap<u64, SmallVec<[NodeId; 2]>> = FxHashMap::default();
+    by_op.reserve(m.graph(g).node_count());
     let mut merged = 0;
     for &v in m.graph(g).inputs() {
         if let Some(key) = contents(a, v) {

@@ -11,6 +11,9 @@ use crate::pass::PassError;
 /// Shortens the shape operand of a node, if it has one.
 pub fn shorten(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), PassError> {
     let n = m.node(node);
+    if !matches!(n.op_type(), "Reshape" | "Expand") {
+        return Ok(());
+    }
     let (Some(data), Some(target)) = (n.input(0), n.input(1)) else { return Ok(()) };
     if m.constant(target).is_some() {
         return Ok(());

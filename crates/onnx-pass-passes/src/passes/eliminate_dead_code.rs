@@ -61,6 +61,9 @@ pub fn sweep(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
     let mut functions = 0;
     loop {
         dead_nodes(m, cx)?;
+        if m.functions().next().is_none() {
+            break;
+        }
         let called: FxHashSet<_> =
             m.live_graphs().into_iter().flat_map(|g| m.node_ids(g)).filter_map(|n| m.callee(n)).collect();
         let dead: Vec<_> = m.functions().map(|(f, _)| f).filter(|f| !called.contains(f)).collect();
@@ -112,18 +115,23 @@ fn dead_initializers(m: &mut Model, cx: &mut PassContext) -> Result<(), PassErro
 
 /// Removes the opset imports of domains that no operator is of; the standard one stays.
 pub fn dead_opsets(m: &mut Model, cx: &mut PassContext) {
-    let used: FxHashSet<String> = m
-        .live_graphs()
-        .into_iter()
-        .flat_map(|g| m.nodes(g).map(|(_, n)| n.domain().to_string()).collect::<Vec<_>>())
-        .collect();
-    let keep = |d: &Option<onnx_pass_ir::EcoString>| {
-        let d = onnx_pass_ir::canonical_domain(d.as_deref().unwrap_or(""));
-        d.is_empty() || used.contains(d)
+    let of = |d: &Option<onnx_pass_ir::EcoString>| {
+        onnx_pass_ir::canonical_domain(d.as_deref().unwrap_or("")).to_owned()
     };
-    if m.header().opset_imports.iter().all(|o| keep(&o.domain)) {
+    let mut unused: FxHashSet<String> =
+        m.header().opset_imports.iter().map(|o| of(&o.domain)).filter(|d| !d.is_empty()).collect();
+    if unused.is_empty() {
         return;
     }
+    for g in m.live_graphs() {
+        for (_, n) in m.nodes(g) {
+            unused.remove(n.domain());
+        }
+    }
+    if unused.is_empty() {
+        return;
+    }
+    let keep = |d: &Option<onnx_pass_ir::EcoString>| !unused.contains(&of(d));
     let before = m.header().opset_imports.len();
     m.header_mut().opset_imports.retain(|o| keep(&o.domain));
     cx.count("opset imports removed", (before - m.header().opset_imports.len()) as u64);

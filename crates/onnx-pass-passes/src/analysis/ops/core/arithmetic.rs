@@ -14,17 +14,17 @@ pub(super) fn broadcasting(cx: &mut NodeCx<'_>) {
     let compares = matches!(op, "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual");
     let logic = compares || matches!(op, "And" | "Or" | "Xor");
     let dtype = if logic { Some(DataType::BOOL) } else { common_dtype(cx) };
-    let mut shape: Option<Vec<Expr>> = cx.shape(0).map(<[_]>::to_vec);
+    let mut shape = cx.shared_shape(0);
     // Before opset 7, and in PRelu always, the others are broadcast to the first.
     if cx.opset >= 7 && op != "PRelu" {
         for k in 1..cx.inputs.len() {
-            shape = match (shape, cx.shape(k)) {
-                (Some(a), Some(b)) => Some(cx.broadcast(&a, b)),
+            shape = match (shape, cx.shared_shape(k)) {
+                (Some(a), Some(b)) => Some(cx.broadcast_shared(a, b)),
                 _ => None,
             };
         }
     }
-    cx.set(0, dtype, shape);
+    cx.set_shared(0, dtype, shape);
     if cx.inputs.len() == 2
         && let Some(items) = binary_items(cx, op)
     {
@@ -231,14 +231,14 @@ fn clip_bound(cx: &NodeCx<'_>, k: usize) -> Option<Option<Expr>> {
 
 pub(super) fn select(cx: &mut NodeCx<'_>) {
     let dtype = cx.dtype(1).or(cx.dtype(2));
-    let shape = match (cx.shape(0), cx.shape(1), cx.shape(2)) {
+    let shape = match (cx.shared_shape(0), cx.shared_shape(1), cx.shared_shape(2)) {
         (Some(a), Some(b), Some(c)) => {
-            let ab = cx.broadcast(a, b);
-            Some(cx.broadcast(&ab, c))
+            let ab = cx.broadcast_shared(a, b);
+            Some(cx.broadcast_shared(ab, c))
         }
         _ => None,
     };
-    cx.set(0, dtype, shape);
+    cx.set_shared(0, dtype, shape);
     let dims = cx.outputs.first().and_then(Fact::const_shape).and_then(|d| sizes(&d));
     let Some(dims) = dims.filter(|d| d.iter().product::<usize>() <= MAX_ITEMS) else { return };
     let (Some(c), Some(a), Some(b)) = (cx.input(0), cx.input(1), cx.input(2)) else { return };
@@ -263,8 +263,8 @@ pub(super) fn cast_like(cx: &mut NodeCx<'_>) {
 }
 
 fn cast_to(cx: &mut NodeCx<'_>, to: Option<DataType>) {
-    let shape = cx.shape(0).map(<[_]>::to_vec);
-    cx.set(0, to, shape);
+    let shape = cx.shared_shape(0);
+    cx.set_shared(0, to, shape);
     let (Some(items), Some(to)) = (cx.items(0), to) else { return };
     let one = |x: &Item| -> Item {
         let x = x.as_ref()?;

@@ -53,21 +53,21 @@ pub(super) const SAME_AS_FIRST: &[&str] = &[
 
 /// Type and shape of the first input.
 pub(super) fn same(cx: &mut NodeCx<'_>) {
-    let shape = cx.shape(0).map(<[_]>::to_vec);
-    cx.set(0, cx.dtype(0), shape);
+    let shape = cx.shared_shape(0);
+    cx.set_shared(0, cx.dtype(0), shape);
 }
 
 pub(super) fn to_bool(cx: &mut NodeCx<'_>) {
-    let shape = cx.shape(0).map(<[_]>::to_vec);
-    cx.set(0, Some(DataType::BOOL), shape);
+    let shape = cx.shared_shape(0);
+    cx.set_shared(0, Some(DataType::BOOL), shape);
 }
 
 pub(super) fn dropout(cx: &mut NodeCx<'_>) {
-    let shape = cx.shape(0).map(<[_]>::to_vec);
-    cx.set(0, cx.dtype(0), shape.clone());
+    let shape = cx.shared_shape(0);
+    cx.set_shared(0, cx.dtype(0), shape.clone());
     // The mask was of the data's type before opset 10.
     let mask = if cx.opset < 10 { cx.dtype(0) } else { Some(DataType::BOOL) };
-    cx.set(1, mask, shape);
+    cx.set_shared(1, mask, shape);
 }
 
 #[cfg(test)]
