@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::*;
+use crate::span::Span;
 use crate::{Attribute, FunctionId, GraphId, NodeId, Tensor, Type, ValueId};
 
 /// Where a new node goes.
@@ -70,11 +71,11 @@ impl Model {
     /// Notes a change of a node: its span and those of the graphs around it are no longer what it is.
     pub(crate) fn touch(&mut self, node: NodeId) {
         self.revision += 1;
-        self.nodes[node.index()].src = Bytes::new();
+        self.nodes[node.index()].src = Span::NONE;
         let mut at = self.touch_graph_owner(self.nodes[node.index()].graph);
         // A node without a span has none around it either, so the walk ends at the first.
         while let Some(n) = at.filter(|n| !self.nodes[n.index()].src.is_empty()) {
-            self.nodes[n.index()].src = Bytes::new();
+            self.nodes[n.index()].src = Span::NONE;
             at = self.touch_graph_owner(self.nodes[n.index()].graph);
         }
     }
@@ -281,8 +282,8 @@ impl Model {
 
     /// Device configurations name the operands that they shard.
     fn redirect_shards(&mut self, node: NodeId, old: ValueId, new: ValueId) {
-        if self.nodes[node.index()].devices.is_empty() || self.nodes[node.index()].inputs.contains(&Some(old))
-        {
+        let n = &self.nodes[node.index()];
+        if n.rare().devices.is_empty() || n.inputs.contains(&Some(old)) {
             return;
         }
         let (from, to) = (self.name(old).to_string(), self.name(new).to_string());
@@ -290,7 +291,8 @@ impl Model {
     }
 
     fn rename_shards(&mut self, node: NodeId, from: &str, to: &str) {
-        let specs = self.nodes[node.index()].devices.iter_mut().flat_map(|d| &mut d.sharding_spec);
+        let Some(rare) = &mut self.nodes[node.index()].rare else { return };
+        let specs = rare.devices.iter_mut().flat_map(|d| &mut d.sharding_spec);
         for s in specs {
             if s.tensor_name.as_deref() == Some(from) {
                 s.tensor_name = Some(to.to_string());
@@ -415,7 +417,9 @@ impl Model {
         let n = &mut self.nodes[node.index()];
         n.op_type = op_type.into();
         n.raw_domain = if domain.is_empty() { None } else { Some(domain.into()) };
-        n.overload = None;
+        if let Some(rare) = &mut n.rare {
+            rare.overload = None;
+        }
         self.touch(node);
     }
 

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::edit::Place;
 use crate::error::{Error, Result};
 use crate::model::*;
+use crate::span::Span;
 use crate::{AttrValue, Attribute, GraphId, NodeId, ValueId};
 
 impl Model {
@@ -269,7 +270,7 @@ impl Copier<'_> {
     fn node(&mut self, m: &mut Model, id: NodeId, graph: GraphId, place: Place) -> Result<()> {
         let old = m.node(id).clone();
         let copy = m.new_node_raw(graph);
-        let mut n = Node { src: Bytes::new(), prev: None, next: None, graph, ..old.clone() };
+        let mut n = Node { src: Span::NONE, prev: None, next: None, graph, ..old.clone() };
         n.inputs.clear();
         n.use_pos.clear();
         n.name = old.name.as_ref().map(|x| self.name(m, x)).filter(|x| !x.is_empty());

@@ -17,6 +17,7 @@ mod model;
 mod proto;
 mod raw;
 mod source;
+mod span;
 pub mod sym;
 mod tensor;
 #[cfg(test)]

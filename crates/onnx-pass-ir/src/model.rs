@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::source::Source;
+use crate::span::Span;
 use crate::{
     AttrValue, Attribute, DataType, FunctionId, GraphId, NodeId, SparseTensor, Tensor, Type, ValueId,
 };
@@ -59,15 +60,19 @@ pub enum Use {
 #[derive(Clone, Debug, Default)]
 pub struct ValueInfo {
     pub(crate) ty: Option<Arc<Declared>>,
-    /// `doc_string`.
-    pub doc: Option<EcoString>,
-    /// `metadata_props`.
-    pub metadata: Metadata,
-    pub(crate) rest: EcoVec<u8>,
+    rare: Option<Box<RareInfo>>,
     /// The name that `src` was written with.
     pub(crate) src_name: EcoString,
     /// The field in its source; empty when changed.
-    pub(crate) src: Bytes,
+    pub(crate) src: Span,
+}
+
+/// What few declarations have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RareInfo {
+    pub doc: Option<EcoString>,
+    pub metadata: Metadata,
+    pub rest: EcoVec<u8>,
 }
 
 /// A declared type: one for all values of the file that are declared alike.
@@ -91,9 +96,28 @@ impl ValueInfo {
         self.ty.as_deref().map(|d| &d.ty)
     }
 
+    /// `doc_string`.
+    pub fn doc(&self) -> &str {
+        self.rare().doc.as_deref().unwrap_or("")
+    }
+
+    /// `metadata_props`.
+    pub fn metadata(&self) -> &[(EcoString, EcoString)] {
+        &self.rare().metadata
+    }
+
+    pub(crate) fn rare(&self) -> &RareInfo {
+        static NONE: RareInfo = RareInfo { doc: None, metadata: Metadata::new(), rest: EcoVec::new() };
+        self.rare.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(crate) fn rare_mut(&mut self) -> &mut RareInfo {
+        self.rare.get_or_insert_default()
+    }
+
     pub(crate) fn set_ty(&mut self, ty: Option<Type>) {
         self.ty = ty.map(|ty| Arc::new(Declared { ty, src: Bytes::new() }));
-        self.src = Bytes::new();
+        self.src = Span::NONE;
     }
 }
 
@@ -265,7 +289,8 @@ impl Graph {
     }
 }
 
-pub(crate) type Operands = SmallVec<[Option<ValueId>; 3]>;
+/// Four take no more room than one.
+pub(crate) type Operands = SmallVec<[Option<ValueId>; 4]>;
 
 /// A node.
 #[derive(Clone, Debug)]
@@ -274,25 +299,46 @@ pub struct Node {
     pub(crate) op_type: EcoString,
     /// As the file has it.
     pub(crate) raw_domain: Option<EcoString>,
-    pub(crate) overload: Option<EcoString>,
-    pub(crate) doc: Option<EcoString>,
     pub(crate) inputs: Operands,
     /// `use_pos[k]` is the place of input k in its value's use list.
-    pub(crate) use_pos: SmallVec<[u32; 3]>,
-    pub(crate) outputs: SmallVec<[Option<ValueId>; 1]>,
+    pub(crate) use_pos: SmallVec<[u32; 4]>,
+    pub(crate) outputs: Operands,
     pub(crate) attributes: Vec<Attribute>,
-    pub(crate) metadata: Metadata,
-    pub(crate) devices: Vec<crate::proto::schema::NodeDeviceConfiguration>,
+    pub(crate) rare: Option<Box<RareNode>>,
     pub(crate) graph: GraphId,
     pub(crate) prev: Option<NodeId>,
     pub(crate) next: Option<NodeId>,
     pub(crate) live: bool,
-    pub(crate) rest: EcoVec<u8>,
     /// The field in its source; empty once the node or a subgraph of it was changed.
-    pub(crate) src: Bytes,
+    pub(crate) src: Span,
+}
+
+/// What few nodes have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RareNode {
+    pub overload: Option<EcoString>,
+    pub doc: Option<EcoString>,
+    pub metadata: Metadata,
+    pub devices: Vec<crate::proto::schema::NodeDeviceConfiguration>,
+    pub rest: EcoVec<u8>,
 }
 
 impl Node {
+    pub(crate) fn rare(&self) -> &RareNode {
+        static NONE: RareNode = RareNode {
+            overload: None,
+            doc: None,
+            metadata: Metadata::new(),
+            devices: Vec::new(),
+            rest: EcoVec::new(),
+        };
+        self.rare.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(crate) fn rare_mut(&mut self) -> &mut RareNode {
+        self.rare.get_or_insert_default()
+    }
+
     /// `name`; empty when it has none.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("")
@@ -307,11 +353,11 @@ impl Node {
     }
     /// `overload`.
     pub fn overload(&self) -> &str {
-        self.overload.as_deref().unwrap_or("")
+        self.rare().overload.as_deref().unwrap_or("")
     }
     /// `doc_string`.
     pub fn doc(&self) -> &str {
-        self.doc.as_deref().unwrap_or("")
+        self.rare().doc.as_deref().unwrap_or("")
     }
     /// True for this operator of the standard domain.
     pub fn is(&self, op_type: &str) -> bool {
@@ -359,11 +405,15 @@ impl Node {
     }
     /// `metadata_props`.
     pub fn metadata(&self) -> &[(EcoString, EcoString)] {
-        &self.metadata
+        &self.rare().metadata
     }
     /// The graph that it stands in.
     pub fn graph(&self) -> GraphId {
         self.graph
+    }
+    /// Whether an attribute holds a graph.
+    pub fn has_subgraphs(&self) -> bool {
+        self.attributes.iter().any(|a| matches!(a.value, AttrValue::Graph(_) | AttrValue::Graphs(_)))
     }
     /// The graphs in its attributes.
     pub fn subgraphs(&self) -> impl Iterator<Item = GraphId> + '_ {

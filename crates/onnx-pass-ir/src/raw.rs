@@ -1,11 +1,11 @@
 //! Building blocks of a model that check nothing: for the decoders and, behind the checks, the edits.
 
-use bytes::Bytes;
 use ecow::{EcoString, EcoVec};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::model::*;
+use crate::span::Span;
 use crate::{FunctionId, GraphId, NodeId, ValueId};
 
 impl Node {
@@ -14,20 +14,16 @@ impl Node {
             name: None,
             op_type: EcoString::new(),
             raw_domain: None,
-            overload: None,
-            doc: None,
             inputs: SmallVec::new(),
             use_pos: SmallVec::new(),
             outputs: SmallVec::new(),
             attributes: Vec::new(),
-            metadata: Metadata::new(),
-            devices: Vec::new(),
+            rare: None,
             graph,
             prev: None,
             next: None,
             live: false,
-            rest: EcoVec::new(),
-            src: Bytes::new(),
+            src: Span::NONE,
         }
     }
 }

@@ -51,16 +51,8 @@ pub fn verify(m: &Model, level: Level) -> Vec<Finding> {
         order: vec![u32::MAX; m.node_capacity()],
         uses: vec![0; m.value_capacity()],
     };
-    let graphs = m.live_graphs();
-    for &g in &graphs {
-        for (i, (n, _)) in m.nodes(g).enumerate() {
-            v.order[n.index()] = i as u32;
-        }
-    }
-    for &g in &graphs {
-        v.uses(g);
-        v.order(g);
-        v.names(g);
+    for g in m.live_graphs() {
+        v.nodes(g);
         if level == Level::Full {
             v.domains(g);
             v.tensors(g);
@@ -109,29 +101,72 @@ impl Verifier<'_> {
         }
     }
 
-    fn uses(&mut self, g: GraphId) {
+    /// One walk over the nodes: their uses, their outputs, their order, their names. A graph is walked before
+    /// those inside it, so the positions of what they read from outside are known.
+    fn nodes(&mut self, g: GraphId) {
         let m = self.m;
-        for (id, n) in m.nodes(g) {
+        let graph = m.graph(g);
+        let mut names: FxHashSet<&str> = FxHashSet::default();
+        names.reserve(graph.inputs.len() + graph.initializers.len() + graph.node_count);
+        let mut twice = Vec::new();
+        let mut define = |v: ValueId| {
+            if m.name(v).is_empty() || !names.insert(m.name(v)) {
+                twice.push(v);
+            }
+        };
+        graph.inputs.iter().for_each(|v| define(*v));
+        graph.initializers.iter().filter(|v| m.value(**v).def == Def::Initializer).for_each(|v| define(*v));
+        let mut unsorted = false;
+        for (i, (id, n)) in m.nodes(g).enumerate() {
+            self.order[id.index()] = i as u32;
             for (slot, v) in n.inputs.iter().enumerate() {
                 let Some(v) = *v else { continue };
                 let u = Use::Node { node: id, slot: slot as u32 };
                 let pos = n.use_pos.get(slot).copied().unwrap_or(u32::MAX);
                 self.check_use(v, u, pos, g, &|| m.describe(id));
+                unsorted |= self.check_order(id, v, g);
             }
             for (k, v) in n.outputs.iter().enumerate() {
                 let Some(v) = *v else { continue };
-                if m.value(v).def != (Def::Node { node: id, index: k as u32 }) || m.value(v).graph != g {
+                let value = m.value(v);
+                if value.def != (Def::Node { node: id, index: k as u32 }) || value.graph != g {
                     self.report(
                         m.describe(id),
-                        format!("output `{}` does not name it as its producer", m.name(v)),
+                        format!("output `{}` does not name it as its producer", value.name),
                     );
                 }
+                define(v);
             }
         }
-        for (k, o) in m.graph(g).outputs.iter().enumerate() {
+        for (k, o) in graph.outputs.iter().enumerate() {
             let u = Use::Output { graph: g, index: k as u32 };
             self.check_use(o.value, u, o.use_pos, g, &|| format!("output {k} of {}", graph_name(m, g)));
         }
+        // Nodes in a wrong order can be sorted; nodes in a circle cannot.
+        if unsorted && let Err(circle) = petgraph::algo::toposort(m.view(g), None) {
+            self.report(
+                m.describe(circle.node_id()),
+                "computes from its own result, through other nodes".into(),
+            );
+        }
+        for v in twice {
+            self.report(
+                graph_name(m, g),
+                format!("`{}` is defined more than once, or has no name", m.name(v)),
+            );
+        }
+    }
+
+    /// Whether a node reads a value before it is computed, which is reported.
+    fn check_order(&mut self, id: NodeId, v: ValueId, g: GraphId) -> bool {
+        let value = self.m.value(v);
+        let Some(producer) = value.producer() else { return false };
+        let at = if value.graph == g { Some(id) } else { self.enclosing(id, value.graph) };
+        let wrong = at.is_some_and(|at| self.order[producer.index()] >= self.order[at.index()]);
+        if wrong {
+            self.report(self.m.describe(id), format!("reads `{}` before it is computed", value.name));
+        }
+        wrong
     }
 
     /// Every use was found in its value's list, at a place of its own; more entries belong to nothing.
@@ -147,29 +182,6 @@ impl Verifier<'_> {
         }
     }
 
-    fn order(&mut self, g: GraphId) {
-        let m = self.m;
-        let before = self.findings.len();
-        for (id, n) in m.nodes(g) {
-            for v in n.inputs.iter().flatten() {
-                let Some(producer) = m.value(*v).producer() else { continue };
-                let Some(at) = self.enclosing(id, m.value(*v).graph) else { continue };
-                if self.order[producer.index()] >= self.order[at.index()] {
-                    self.report(m.describe(id), format!("reads `{}` before it is computed", m.name(*v)));
-                }
-            }
-        }
-        // Nodes in a wrong order can be sorted; nodes in a circle cannot.
-        if self.findings.len() > before
-            && let Err(circle) = petgraph::algo::toposort(m.view(g), None)
-        {
-            self.report(
-                m.describe(circle.node_id()),
-                "computes from its own result, through other nodes".into(),
-            );
-        }
-    }
-
     /// `node`, or the node around it, that stands in `graph`.
     fn enclosing(&self, node: NodeId, graph: GraphId) -> Option<NodeId> {
         let mut at = node;
@@ -182,28 +194,6 @@ impl Verifier<'_> {
                 GraphOwner::Node(n) => at = n,
                 _ => return None,
             }
-        }
-    }
-
-    fn names(&mut self, g: GraphId) {
-        let m = self.m;
-        let graph = m.graph(g);
-        let defined = (graph.inputs.iter().copied())
-            .chain(graph.initializers.iter().copied().filter(|v| m.value(*v).def == Def::Initializer))
-            .chain(m.nodes(g).flat_map(|(_, n)| n.outputs.iter().flatten().copied()));
-        let mut seen: FxHashSet<&str> = FxHashSet::default();
-        seen.reserve(graph.inputs.len() + graph.initializers.len() + graph.node_count);
-        let mut twice = Vec::new();
-        for v in defined {
-            if m.name(v).is_empty() || !seen.insert(m.name(v)) {
-                twice.push(v);
-            }
-        }
-        for v in twice {
-            self.report(
-                graph_name(m, g),
-                format!("`{}` is defined more than once, or has no name", m.name(v)),
-            );
         }
     }
 

@@ -15,7 +15,7 @@ pub fn external_files(model: &Model) -> Vec<(String, External)> {
         if let TensorData::External(external) = &tensor.data
             && seen.insert(external.location.clone())
         {
-            files.push((name.to_owned(), external.clone()));
+            files.push((name(), external.clone()));
         }
         Ok(())
     })
@@ -31,13 +31,14 @@ pub fn external_files(model: &Model) -> Vec<(String, External)> {
 pub fn check(model: &Model) -> Result<()> {
     let mut sizes: std::collections::HashMap<onnx_pass_ir::EcoString, u64> = std::collections::HashMap::new();
     for_each_tensor(model, &mut |name, tensor| {
-        let count = tensor.len().map_err(|error| Error::Tensor(format!("`{name}`: {error}")))?;
+        let count = tensor.len().map_err(|error| Error::Tensor(format!("`{}`: {error}", name())))?;
         let Some(need) = tensor.dtype.byte_len(count) else { return Ok(()) };
         match &tensor.data {
             TensorData::Raw(raw) if raw.len() != need => {
                 let (has, dtype, dims) = (raw.len(), tensor.dtype, tensor.dims.as_slice());
                 Err(Error::Tensor(format!(
-                    "`{name}` is {dtype} {dims:?}, which is {need} bytes, and has {has}"
+                    "`{}` is {dtype} {dims:?}, which is {need} bytes, and has {has}",
+                    name()
                 )))
             }
             TensorData::External(external) => {
@@ -48,7 +49,7 @@ pub fn check(model: &Model) -> Result<()> {
                 {
                     return Ok(());
                 }
-                let (file, _) = external.open(name, Some(need))?;
+                let (file, _) = external.open(&name(), Some(need))?;
                 let size = file.metadata().map_err(|e| Error::io(external.location.as_str(), e))?.len();
                 sizes.insert(external.location.clone(), size);
                 Ok(())
@@ -58,16 +59,20 @@ pub fn check(model: &Model) -> Result<()> {
     })
 }
 
-fn for_each_tensor(model: &Model, f: &mut dyn FnMut(&str, &Tensor) -> Result<()>) -> Result<()> {
+/// The name is made when it is asked for, which is where something is wrong.
+fn for_each_tensor(
+    model: &Model,
+    f: &mut dyn FnMut(&dyn Fn() -> String, &Tensor) -> Result<()>,
+) -> Result<()> {
     for graph in model.live_graphs() {
         for value in model.graph(graph).initializers() {
             if let Some(tensor) = model.value(*value).initializer() {
-                f(model.name(*value), tensor)?;
+                f(&|| model.name(*value).to_owned(), tensor)?;
             }
         }
         for (value, sparse) in model.graph(graph).sparse_initializers() {
             for tensor in std::iter::once(&sparse.values).chain(&sparse.indices) {
-                f(model.name(*value), tensor)?;
+                f(&|| model.name(*value).to_owned(), tensor)?;
             }
         }
         for (id, node) in model.nodes(graph) {
@@ -78,7 +83,7 @@ fn for_each_tensor(model: &Model, f: &mut dyn FnMut(&str, &Tensor) -> Result<()>
                     _ => continue,
                 };
                 for tensor in tensors {
-                    f(&format!("{} of {}", attribute.name, model.describe(id)), tensor)?;
+                    f(&|| format!("{} of {}", attribute.name, model.describe(id)), tensor)?;
                 }
             }
         }

@@ -209,7 +209,7 @@ fn is_model(path: &Path) -> bool {
     let mut graph = false;
     loop {
         match fields.next() {
-            Ok(Some(f)) => graph |= f.number == 7 && matches!(f.payload, Payload::Len(_)),
+            Ok(Some(f)) => graph |= f.number == 7 && matches!(f.payload(), Payload::Len(_)),
             Ok(None) => return graph,
             Err(_) => return false,
         }

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use ecow::{EcoString, EcoVec};
 use prost::Message;
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 use super::parts::{At, Bad, Context, Outcome, Rest, Types, opset, pair, pairs, ty};
 use super::schema;
@@ -37,16 +36,24 @@ struct Decoder<'a> {
     scopes: Vec<FxHashMap<&'a str, ValueId>>,
 }
 
-/// The fields of a graph or function body, sorted by kind.
+/// The fields of a graph or function body, sorted by kind; those of which there are many as their bytes alone.
 #[derive(Default)]
 struct Body<'a> {
-    nodes: Vec<Field<'a>>,
+    nodes: Vec<&'a [u8]>,
     inputs: Vec<Field<'a>>,
     outputs: Vec<Field<'a>>,
     initializers: Vec<Field<'a>>,
     sparse: Vec<Field<'a>>,
-    value_info: Vec<Field<'a>>,
+    value_info: Vec<&'a [u8]>,
     annotations: Vec<Field<'a>>,
+}
+
+/// What the nodes of a graph leave to be settled when all are known.
+#[derive(Default)]
+struct Open<'a> {
+    /// Inputs that no node before has made: node, slot, name.
+    names: Vec<(NodeId, u32, &'a str)>,
+    graphs: Vec<PendingGraph<'a>>,
 }
 
 /// A graph in an attribute, to be read once the names around it are known.
@@ -111,13 +118,13 @@ impl<'a> Decoder<'a> {
         let (mut name, mut doc, mut metadata) = (None, None, Metadata::new());
         while let Some(f) = fields.next()? {
             match f.number {
-                1 => body.nodes.push(f),
+                1 => body.nodes.push(f.whole),
                 2 => name = Some(f.str()?.into()),
                 5 => body.initializers.push(f),
                 10 => doc = Some(f.str()?.into()),
                 11 => body.inputs.push(f),
                 12 => body.outputs.push(f),
-                13 => body.value_info.push(f),
+                13 => body.value_info.push(f.whole),
                 14 => body.annotations.push(f),
                 15 => body.sparse.push(f),
                 16 => pairs(&mut metadata, &f)?,
@@ -198,22 +205,26 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn nodes(&mut self, fields: &[Field<'a>], graph: GraphId, nesting: usize) -> Outcome<()> {
-        let mut names: Vec<&'a str> = Vec::new();
-        let mut pending: Vec<PendingGraph<'a>> = Vec::new();
-        let mut ends: Vec<(NodeId, usize)> = Vec::with_capacity(fields.len());
+    fn nodes(&mut self, fields: &[&'a [u8]], graph: GraphId, nesting: usize) -> Outcome<()> {
+        let mut open = Open::default();
+        let first = self.model.nodes.len();
         self.expect(fields.len());
         for (i, f) in fields.iter().enumerate() {
-            let id = self.node(f, graph, &mut names, &mut pending).at(|| format!("node[{i}]"))?;
-            ends.push((id, names.len()));
+            let read = Field::again(f).map_err(Bad::from).and_then(|f| self.node(&f, graph, &mut open));
+            read.at(|| format!("node[{i}]"))?;
         }
-        let mut subgraphs = pending.into_iter().peekable();
-        let mut start = 0;
-        for (id, end) in ends {
-            for name in &names[std::mem::replace(&mut start, end)..end] {
-                let v = if name.is_empty() { None } else { Some(self.resolve(graph, name)) };
-                self.model.push_input_raw(id, v);
-            }
+        // Nodes may stand before what they read, and names be those of the graphs around.
+        for (id, slot, name) in open.names {
+            let v = self.resolve(graph, name);
+            let pos = self.model.add_use(v, Use::Node { node: id, slot });
+            let n = &mut self.model.nodes[id.index()];
+            (n.inputs[slot as usize], n.use_pos[slot as usize]) = (Some(v), pos);
+        }
+        if open.graphs.is_empty() {
+            return Ok(());
+        }
+        let mut subgraphs = open.graphs.into_iter().peekable();
+        for id in (first..first + fields.len()).map(NodeId::new) {
             while let Some(p) = subgraphs.next_if(|p| p.node == id) {
                 let describe =
                     |m: &Model| format!("{}.{}", m.describe(id), m.node(id).attributes[p.attribute].name);
@@ -246,23 +257,27 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn node(
-        &mut self,
-        field: &Field<'a>,
-        graph: GraphId,
-        inputs: &mut Vec<&'a str>,
-        pending: &mut Vec<PendingGraph<'a>>,
-    ) -> Outcome<NodeId> {
-        let mut fields = Fields::new(field.len()?);
+    fn node(&mut self, field: &Field<'a>, graph: GraphId, open: &mut Open<'a>) -> Outcome<()> {
+        let mut fields = Fields::of(field)?;
         // Subgraphs are read when all nodes of this graph are, so the next id is this node's.
         let id = NodeId::new(self.model.nodes.len());
         let mut n = Node::blank(graph);
-        let mut outputs: SmallVec<[&'a str; 2]> = SmallVec::new();
-        let mut rest = Rest::default();
         while let Some(f) = fields.next()? {
             match f.number {
-                1 => inputs.push(f.str()?),
-                2 => outputs.push(f.str()?),
+                1 => {
+                    let (name, slot) = (f.str()?, n.inputs.len() as u32);
+                    let known = self.scopes.last().and_then(|s| s.get(name)).copied();
+                    if known.is_none() && !name.is_empty() {
+                        open.names.push((id, slot, name));
+                    }
+                    n.inputs.push(known);
+                    n.use_pos.push(known.map_or(0, |v| self.model.add_use(v, Use::Node { node: id, slot })));
+                }
+                2 => {
+                    let (name, index) = (f.str()?, n.outputs.len() as u32);
+                    let def = Def::Node { node: id, index };
+                    n.outputs.push((!name.is_empty()).then(|| self.define(graph, name, def)));
+                }
                 3 => n.name = Some(f.str()?.into()),
                 4 => n.op_type = self.intern(f.str()?),
                 5 => {
@@ -270,34 +285,30 @@ impl<'a> Decoder<'a> {
                     // One is the rule, and a vector would begin with room for four.
                     n.attributes.reserve_exact(1);
                     let a = self.attribute(&f, |index, payload| {
-                        pending.push(PendingGraph { node: id, attribute: k, index, payload });
+                        open.graphs.push(PendingGraph { node: id, attribute: k, index, payload });
                     });
                     n.attributes.push(a.at(|| format!("attribute[{k}]"))?);
                 }
-                6 => n.doc = Some(f.str()?.into()),
+                6 => n.rare_mut().doc = Some(f.str()?.into()),
                 7 => n.raw_domain = Some(self.intern(f.str()?)),
-                8 => n.overload = Some(f.str()?.into()),
-                9 => n.metadata.push(pair(&f)?),
-                10 => n
-                    .devices
-                    .push(schema::NodeDeviceConfiguration::decode(f.len()?).map_err(|e| e.to_string())?),
-                _ => rest.push(&f),
+                8 => n.rare_mut().overload = Some(f.str()?.into()),
+                9 => n.rare_mut().metadata.push(pair(&f)?),
+                10 => {
+                    let device = schema::NodeDeviceConfiguration::decode(f.len()?);
+                    n.rare_mut().devices.push(device.map_err(|e| e.to_string())?);
+                }
+                _ => n.rare_mut().rest.extend_from_slice(f.whole),
             }
         }
-        n.rest = rest.take();
-        n.src = self.cx.slice(field.whole);
-        for (k, name) in outputs.into_iter().enumerate() {
-            let def = Def::Node { node: id, index: k as u32 };
-            n.outputs.push(if name.is_empty() { None } else { Some(self.define(graph, name, def)) });
-        }
+        n.src = self.cx.span(field.whole);
         self.model.append_node_raw(n);
-        Ok(id)
+        Ok(())
     }
 
     /// Reads an attribute. Graphs in it are handed to `graph` with their place in the list; the value holds
     /// the main graph's id until they are read.
     fn attribute(&mut self, field: &Field<'a>, mut graph: impl FnMut(usize, &'a [u8])) -> Outcome<Attribute> {
-        let mut fields = Fields::new(field.len()?);
+        let mut fields = Fields::of(field)?;
         let (mut name, mut doc, mut kind, mut reference) = (EcoString::new(), None, None, None);
         let (mut one, mut floats, mut ints, mut strings) = (None, Vec::new(), Vec::new(), Vec::new());
         let (mut tensors, mut graphs, mut sparse, mut types) =
@@ -358,10 +369,12 @@ impl<'a> Decoder<'a> {
         Ok(Attribute { name, value, doc, rest: rest.take(), src: self.cx.slice(field.whole) })
     }
 
-    fn value_infos(&mut self, fields: &[Field<'a>], id: GraphId) -> Outcome<()> {
+    fn value_infos(&mut self, fields: &[&'a [u8]], id: GraphId) -> Outcome<()> {
+        self.model.graphs[id.index()].value_info.reserve(fields.len());
         for (i, f) in fields.iter().enumerate() {
-            let (name, mut info) =
-                self.cx.value_info(f, &mut self.types).at(|| format!("value_info[{i}]"))?;
+            let read = Field::again(f).map_err(Bad::from);
+            let read = read.and_then(|f| self.cx.value_info(&f, &mut self.types));
+            let (name, mut info) = read.at(|| format!("value_info[{i}]"))?;
             let known = self.scopes.last().and_then(|s| s.get(name)).copied();
             match known {
                 Some(v) if self.model.values[v.index()].info.is_none() => {
@@ -489,7 +502,7 @@ impl<'a> Decoder<'a> {
                 4 => inputs.push(f.str()?),
                 5 => outputs.push(f.str()?),
                 6 => out.attributes.push(f.str()?.into()),
-                7 => body.nodes.push(f),
+                7 => body.nodes.push(f.whole),
                 8 => doc = Some(f.str()?.into()),
                 9 => out.opset_imports.push(opset(&f)?),
                 10 => out.domain = Some(f.str()?.into()),
@@ -501,7 +514,7 @@ impl<'a> Decoder<'a> {
                     }
                     out.attribute_defaults.push(a);
                 }
-                12 => body.value_info.push(f),
+                12 => body.value_info.push(f.whole),
                 13 => out.overload = Some(f.str()?.into()),
                 14 => pairs(&mut metadata, &f)?,
                 _ => rest.push(&f),

@@ -155,7 +155,7 @@ impl<'m> Encoder<'m> {
         let m = self.m;
         for (id, n) in m.nodes(graph) {
             if self.how.verbatim && !n.src.is_empty() && !self.how.plan.touches_node(id) {
-                self.rope.field(number, &n.src);
+                self.rope.field_at(number, n.src);
             } else {
                 let mark = self.rope.begin(number);
                 self.node(n, nesting)?;
@@ -177,16 +177,17 @@ impl<'m> Encoder<'m> {
         for a in &n.attributes {
             self.attribute(5, a, nesting)?;
         }
-        self.rope.opt_str(6, n.doc.as_deref());
+        let rare = n.rare();
+        self.rope.opt_str(6, rare.doc.as_deref());
         self.rope.opt_str(7, n.raw_domain.as_deref());
-        self.rope.opt_str(8, n.overload.as_deref());
-        for p in &n.metadata {
+        self.rope.opt_str(8, rare.overload.as_deref());
+        for p in &rare.metadata {
             pair(&mut self.rope, 9, p);
         }
-        for d in &n.devices {
+        for d in &rare.devices {
             self.rope.message(10, d);
         }
-        self.rope.raw(&n.rest);
+        self.rope.raw(&rare.rest);
         Ok(())
     }
 
@@ -420,7 +421,7 @@ impl<'m> Parts<'m> {
     /// A node's device configurations as fields.
     pub fn devices(&mut self, n: &Node) -> Result<Vec<u8>, Error> {
         self.fields(|e| {
-            n.devices.iter().for_each(|d| e.rope.message(10, d));
+            n.rare().devices.iter().for_each(|d| e.rope.message(10, d));
             Ok(())
         })
     }

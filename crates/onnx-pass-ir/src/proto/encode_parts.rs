@@ -123,7 +123,7 @@ pub(crate) fn sparse_tensor(
 
 pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueInfo, how: How<'_>) {
     if how.verbatim && !info.src.is_empty() && info.src_name == name {
-        rope.field(number, &info.src);
+        rope.field_at(number, info.src);
         return;
     }
     let mark = rope.begin(number);
@@ -133,11 +133,12 @@ pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueI
         Some(d) => ty(rope, 2, &d.ty),
         None => {}
     }
-    rope.opt_str(3, info.doc.as_deref());
-    for p in &info.metadata {
+    let rare = info.rare();
+    rope.opt_str(3, rare.doc.as_deref());
+    for p in &rare.metadata {
         pair(rope, 4, p);
     }
-    rope.raw(&info.rest);
+    rope.raw(&rare.rest);
     rope.end(mark);
 }
 

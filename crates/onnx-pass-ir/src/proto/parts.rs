@@ -12,6 +12,7 @@ use super::typed::TypedData;
 use super::wire::{Field, Fields};
 use crate::external::{External, ExternalRoot};
 use crate::model::{Declared, Metadata, OpsetImport, ValueInfo};
+use crate::span::Span;
 use crate::tensor::{Dims, SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
 use crate::{DataType, Error};
@@ -98,6 +99,11 @@ impl Context {
         if part.is_empty() { Bytes::new() } else { self.base.slice_ref(part) }
     }
 
+    /// Where a part of the source is in it.
+    pub fn span(&self, part: &[u8]) -> Span {
+        Span::of(&self.base, part)
+    }
+
     pub fn tensor(&self, f: &Field<'_>) -> Outcome<Tensor> {
         let mut fields = Fields::new(f.len()?);
         let mut t = Tensor::with_data(DataType::UNDEFINED, &[], TensorData::None);
@@ -156,19 +162,18 @@ impl Context {
 
     /// A `ValueInfoProto`: its name, and the rest.
     pub fn value_info<'a>(&self, f: &Field<'a>, types: &mut Types<'a>) -> Outcome<(&'a str, ValueInfo)> {
-        let mut fields = Fields::new(f.len()?);
-        let (mut name, mut info, mut rest) = ("", ValueInfo::default(), Rest::default());
+        let mut fields = Fields::of(f)?;
+        let (mut name, mut info) = ("", ValueInfo::default());
         while let Some(f) = fields.next()? {
             match f.number {
                 1 => name = f.str()?,
                 2 => info.ty = Some(self.declared(&f, types)?),
-                3 => info.doc = Some(f.str()?.into()),
-                4 => info.metadata.push(pair(&f)?),
-                _ => rest.push(&f),
+                3 => info.rare_mut().doc = Some(f.str()?.into()),
+                4 => info.rare_mut().metadata.push(pair(&f)?),
+                _ => info.rare_mut().rest.extend_from_slice(f.whole),
             }
         }
-        info.rest = rest.take();
-        info.src = self.slice(f.whole);
+        info.src = self.span(f.whole);
         Ok((name, info))
     }
 }
@@ -287,7 +292,7 @@ fn shape(f: &Field<'_>) -> Outcome<Shape> {
 }
 
 pub(crate) fn pair(f: &Field<'_>) -> Outcome<(EcoString, EcoString)> {
-    let mut fields = Fields::new(f.len()?);
+    let mut fields = Fields::of(f)?;
     let (mut k, mut v) = (EcoString::new(), EcoString::new());
     while let Some(f) = fields.next()? {
         match f.number {

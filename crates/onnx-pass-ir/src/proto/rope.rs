@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::wire::split_field;
+use crate::span::Span;
 
 /// Runs of the source shorter than this are copied into the scratch bytes.
 const SPLICE_FROM: usize = 512;
@@ -91,13 +92,7 @@ impl Rope {
         }
         let at = (bytes.as_ptr() as usize).wrapping_sub(self.base.as_ptr() as usize);
         if at < self.base.len() && bytes.len() <= self.base.len() - at {
-            if !self.run.is_empty() && self.run.end == at {
-                self.run.end += bytes.len();
-            } else {
-                self.close_run();
-                self.run = at..at + bytes.len();
-            }
-            return;
+            return self.splice_range(at..at + bytes.len());
         }
         self.close_run();
         if bytes.len() >= SPLICE_FROM {
@@ -163,6 +158,28 @@ impl Rope {
                 self.header(number, payload.len());
                 self.splice(&payload);
             }
+        }
+    }
+
+    /// As [`Rope::field`], of a field of the source.
+    pub fn field_at(&mut self, number: u32, src: Span) {
+        let range = src.range();
+        let same =
+            self.base.get(range.start).is_some_and(|b| number < 16 && u32::from(*b) == (number << 3 | 2));
+        if same && range.end <= self.base.len() {
+            self.splice_range(range);
+        } else if range.end <= self.base.len() {
+            self.field(number, &self.base.slice(range));
+        }
+    }
+
+    /// Appends a range of the source.
+    fn splice_range(&mut self, range: Range<usize>) {
+        if !self.run.is_empty() && self.run.end == range.start {
+            self.run.end = range.end;
+        } else {
+            self.close_run();
+            self.run = range;
         }
     }
 

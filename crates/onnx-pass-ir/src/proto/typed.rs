@@ -35,12 +35,12 @@ impl TypedData {
         let Some(f) = Fields::new(field).next()? else { return Ok(()) };
         let wrong = || format!("{dtype} contents in field {}, which does not hold that type", f.number);
         match f.number {
-            4 if matches!(dtype, DataType::FLOAT | DataType::COMPLEX64) => match f.payload {
+            4 if matches!(dtype, DataType::FLOAT | DataType::COMPLEX64) => match f.payload() {
                 super::wire::Payload::Len(b) => out.extend_from_slice(b),
                 super::wire::Payload::Fixed32(v) => out.extend(v.to_le_bytes()),
                 _ => return Err(wrong()),
             },
-            10 if matches!(dtype, DataType::DOUBLE | DataType::COMPLEX128) => match f.payload {
+            10 if matches!(dtype, DataType::DOUBLE | DataType::COMPLEX128) => match f.payload() {
                 super::wire::Payload::Len(b) => out.extend_from_slice(b),
                 super::wire::Payload::Fixed64(v) => out.extend(v.to_le_bytes()),
                 _ => return Err(wrong()),

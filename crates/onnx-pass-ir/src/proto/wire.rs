@@ -8,15 +8,20 @@ use crate::error::{Error, Result};
 /// Protobuf readers stop at a hundred nested messages, so a file beyond that is of no use to anybody.
 pub(crate) const MAX_DEPTH: u32 = 100;
 
-/// One field: its number, its payload, and the whole of it with its header.
+/// One field: its number, what it holds, and the whole of it with its header.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<'a> {
     pub number: u32,
-    pub payload: Payload<'a>,
+    kind: WireType,
+    /// Invariant: when set, every byte of the message around this field is ASCII.
+    ascii: bool,
+    /// A number, or where the payload begins.
+    value: u64,
     /// Header and payload.
     pub whole: &'a [u8],
 }
 
+/// What a field holds.
 #[derive(Clone, Copy)]
 pub(crate) enum Payload<'a> {
     Varint(u64),
@@ -30,25 +35,51 @@ pub(crate) enum Payload<'a> {
 /// Walks the fields of a message.
 pub(crate) struct Fields<'a> {
     buf: &'a [u8],
+    /// Invariant: when set, every byte of the message is ASCII.
+    ascii: bool,
 }
 
 impl<'a> Fields<'a> {
     pub fn new(buf: &'a [u8]) -> Self {
-        Fields { buf }
+        Fields { buf, ascii: false }
+    }
+
+    /// The fields of a small message with many strings. Looking once whether it is ASCII saves looking at each:
+    /// lengths and numbers are, too, as long as they are below 128.
+    pub fn of(field: &Field<'a>) -> Result<Self, String> {
+        let buf = field.len()?;
+        Ok(Fields { buf, ascii: field.ascii || buf.is_ascii() })
     }
 
     /// The next field; `None` at the end. The error says what is wrong, without the place.
     #[inline]
     pub fn next(&mut self) -> Result<Option<Field<'a>>, String> {
+        // Nearly all there is: bytes fewer than 128, under a number below 16.
+        if let [key, len, ..] = *self.buf
+            && key & 0x87 == 2
+            && key > 7
+            && len < 0x80
+            && let Some((whole, rest)) = self.buf.split_at_checked(usize::from(len) + 2)
+        {
+            self.buf = rest;
+            let number = u32::from(key >> 3);
+            let kind = WireType::LengthDelimited;
+            return Ok(Some(Field { number, kind, ascii: self.ascii, value: 2, whole }));
+        }
+        self.any()
+    }
+
+    #[inline(never)]
+    fn any(&mut self) -> Result<Option<Field<'a>>, String> {
         if self.buf.is_empty() {
             return Ok(None);
         }
         let start = self.buf;
-        let (number, wire) = key(&mut self.buf)?;
-        let payload = match wire {
-            WireType::Varint => Payload::Varint(varint(&mut self.buf)?),
-            WireType::SixtyFourBit => Payload::Fixed64(u64::from_le_bytes(fixed(&mut self.buf)?)),
-            WireType::ThirtyTwoBit => Payload::Fixed32(u32::from_le_bytes(fixed(&mut self.buf)?)),
+        let (number, kind) = key(&mut self.buf)?;
+        let value = match kind {
+            WireType::Varint => varint(&mut self.buf)?,
+            WireType::SixtyFourBit => u64::from_le_bytes(fixed(&mut self.buf)?),
+            WireType::ThirtyTwoBit => u64::from(u32::from_le_bytes(fixed(&mut self.buf)?)),
             WireType::LengthDelimited => {
                 let len = varint(&mut self.buf)?;
                 let len = usize::try_from(len).ok().filter(|l| *l <= self.buf.len()).ok_or_else(|| {
@@ -57,20 +88,20 @@ impl<'a> Fields<'a> {
                         self.buf.len()
                     )
                 })?;
-                let (payload, rest) = self.buf.split_at(len);
-                self.buf = rest;
-                Payload::Len(payload)
+                let header = start.len() - self.buf.len();
+                self.buf = &self.buf[len..];
+                header as u64
             }
             WireType::StartGroup => {
                 skip_group(&mut self.buf, number)?;
-                Payload::Group
+                0
             }
             WireType::EndGroup => {
                 return Err("a group ends that never began: damaged, or not an ONNX model".into());
             }
         };
         let whole = &start[..start.len() - self.buf.len()];
-        Ok(Some(Field { number, payload, whole }))
+        Ok(Some(Field { number, kind, ascii: self.ascii, value, whole }))
     }
 }
 
@@ -140,22 +171,46 @@ fn skip_group(buf: &mut &[u8], number: u32) -> Result<(), String> {
 }
 
 impl<'a> Field<'a> {
-    pub fn len(&self) -> Result<&'a [u8], String> {
-        match self.payload {
-            Payload::Len(b) => Ok(b),
-            _ => Err(format!("field {} has the wrong wire type", self.number)),
+    /// The field that these bytes, which a walk found, are the whole of.
+    pub fn again(whole: &'a [u8]) -> Result<Self, String> {
+        Fields::new(whole).next()?.ok_or_else(|| "an empty field".to_string())
+    }
+
+    pub fn payload(&self) -> Payload<'a> {
+        match self.kind {
+            WireType::Varint => Payload::Varint(self.value),
+            WireType::SixtyFourBit => Payload::Fixed64(self.value),
+            WireType::ThirtyTwoBit => Payload::Fixed32(self.value as u32),
+            WireType::LengthDelimited => Payload::Len(self.whole.get(self.value as usize..).unwrap_or(&[])),
+            WireType::StartGroup | WireType::EndGroup => Payload::Group,
         }
     }
 
+    #[inline]
+    pub fn len(&self) -> Result<&'a [u8], String> {
+        match self.payload() {
+            Payload::Len(b) => Ok(b),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    #[cold]
+    fn wrong(&self) -> String {
+        format!("field {} has the wrong wire type", self.number)
+    }
+
+    #[inline]
     pub fn str(&self) -> Result<&'a str, String> {
-        std::str::from_utf8(self.len()?).map_err(|e| format!("field {} is not UTF-8 ({e})", self.number))
+        let bytes = self.len()?;
+        if self.ascii {
+            // SAFETY: the field is part of a message of which every byte was seen to be ASCII.
+            return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
+        }
+        std::str::from_utf8(bytes).map_err(|e| format!("field {} is not UTF-8 ({e})", self.number))
     }
 
     pub fn int(&self) -> Result<i64, String> {
-        match self.payload {
-            Payload::Varint(v) => Ok(v as i64),
-            _ => Err(format!("field {} has the wrong wire type", self.number)),
-        }
+        if self.kind == WireType::Varint { Ok(self.value as i64) } else { Err(self.wrong()) }
     }
 
     /// An `int32` or an enum: protobuf keeps the low 32 bits.
@@ -164,29 +219,29 @@ impl<'a> Field<'a> {
     }
 
     pub fn float(&self) -> Result<f32, String> {
-        match self.payload {
+        match self.payload() {
             Payload::Fixed32(v) => Ok(f32::from_bits(v)),
-            _ => Err(format!("field {} has the wrong wire type", self.number)),
+            _ => Err(self.wrong()),
         }
     }
 
     /// Appends the integers of a repeated field, packed or not.
     pub fn ints(&self, out: &mut impl Extend<i64>) -> Result<(), String> {
-        match self.payload {
+        match self.payload() {
             Payload::Varint(v) => out.extend([v as i64]),
             Payload::Len(mut b) => {
                 while !b.is_empty() {
                     out.extend([varint(&mut b)? as i64]);
                 }
             }
-            _ => return Err(format!("field {} has the wrong wire type", self.number)),
+            _ => return Err(self.wrong()),
         }
         Ok(())
     }
 
     /// Appends the floats of a repeated field, packed or not.
     pub fn floats(&self, out: &mut Vec<f32>) -> Result<(), String> {
-        match self.payload {
+        match self.payload() {
             Payload::Fixed32(v) => out.push(f32::from_bits(v)),
             Payload::Len(b) => {
                 let (all, rest) = b.as_chunks::<4>();
@@ -195,7 +250,7 @@ impl<'a> Field<'a> {
                 }
                 out.extend(all.iter().map(|c| f32::from_le_bytes(*c)));
             }
-            _ => return Err(format!("field {} has the wrong wire type", self.number)),
+            _ => return Err(self.wrong()),
         }
         Ok(())
     }

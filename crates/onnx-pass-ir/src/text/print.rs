@@ -222,9 +222,10 @@ impl<'m> Printer<'m> {
     }
 
     fn declaration(&mut self, name: &str, info: &ValueInfo) -> Result<()> {
-        let mut notes = common(&info.doc, &info.metadata);
-        if !info.rest.is_empty() {
-            notes.push(Kind::Field("unknown".into(), info.rest.to_vec()));
+        let rare = info.rare();
+        let mut notes = common(&rare.doc, &rare.metadata);
+        if !rare.rest.is_empty() {
+            notes.push(Kind::Field("unknown".into(), rare.rest.to_vec()));
         }
         let text = match &info.ty {
             None => String::new(),
@@ -309,12 +310,12 @@ impl<'m> Printer<'m> {
     }
 
     fn node(&mut self, n: &'m Node, nesting: usize) -> Result<()> {
-        let mut notes = common(&n.doc, &n.metadata);
-        if !n.devices.is_empty() {
+        let mut notes = common(&n.rare().doc, &n.rare().metadata);
+        if !n.rare().devices.is_empty() {
             notes.push(Kind::Field("device_configurations".into(), self.parts.devices(n)?));
         }
-        if !n.rest.is_empty() {
-            notes.push(Kind::Field("unknown".into(), n.rest.to_vec()));
+        if !n.rare().rest.is_empty() {
+            notes.push(Kind::Field("unknown".into(), n.rare().rest.to_vec()));
         }
         let operator = self.operator(n, &mut notes);
         let mut attributes = Vec::with_capacity(n.attributes.len());
@@ -372,7 +373,7 @@ impl<'m> Printer<'m> {
             out.push_str("Op");
             notes.push(Kind::Set("op".into(), n.op_type.to_string()));
         }
-        match n.overload.as_deref() {
+        match n.rare().overload.as_deref() {
             None => {}
             Some(o) if words::is_ident(o) => out.extend([":", o]),
             Some(o) => notes.push(Kind::Set("overload".into(), o.into())),

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::{TextOptions, Weights, parse, parse_in};
 use crate::proto::schema::NodeDeviceConfiguration;
 use crate::proto::typed::TypedData;
+use crate::span::Span;
 use crate::{
     AttrValue, Attribute, Binding, DataType, Dim, Encoding, GraphOwner, Model, QuantAnnotation, Shape,
     SparseTensor, Tensor, TensorData, TensorType, TrainingInfo, Type, TypeKind,
@@ -74,11 +75,14 @@ fn odd() -> Model {
     m.graphs[0].sparse_initializers.push((sp, std::sync::Arc::new(sparse.clone())));
 
     let n = &mut m.nodes[mul.index()];
-    (n.name, n.doc, n.raw_domain) = (text(""), text("a doc"), text("my-domain/2"));
-    (n.op_type, n.overload) = ("aten::mul".into(), text("Tensor overload"));
-    n.metadata.push(("pkg".into(), "a\u{1b}[31m\u{202e}b".into()));
-    n.devices.push(NodeDeviceConfiguration { configuration_id: Some("tp".into()), ..Default::default() });
-    n.rest = ecow::EcoVec::from([0xf8, 0x06, 0x02].as_slice());
+    (n.name, n.raw_domain) = (text(""), text("my-domain/2"));
+    n.op_type = "aten::mul".into();
+    (n.rare_mut().doc, n.rare_mut().overload) = (text("a doc"), text("Tensor overload"));
+    n.rare_mut().metadata.push(("pkg".into(), "a\u{1b}[31m\u{202e}b".into()));
+    n.rare_mut()
+        .devices
+        .push(NodeDeviceConfiguration { configuration_id: Some("tp".into()), ..Default::default() });
+    n.rare_mut().rest = ecow::EcoVec::from([0xf8, 0x06, 0x02].as_slice());
     let typed = TypedData { fields: vec![Bytes::from_static(&[0x3a, 0x01, 0x07])] };
     n.attributes = vec![
         Attribute { doc: text("why"), ..Attribute::int("documented", 1) },
@@ -114,7 +118,7 @@ fn odd() -> Model {
         kind: TypeKind::Tensor(TensorType { elem: DataType::FLOAT, shape: Some(shape) }),
         denotation: None,
     }));
-    info.doc = text("an input");
+    info.rare_mut().doc = text("an input");
     for (k, t) in [
         Tensor::with_data(elem, &[2], TensorData::Raw(Bytes::from_static(b"abc"))),
         Tensor::with_data(DataType::FLOAT, &[-3], TensorData::None),
@@ -155,7 +159,7 @@ fn odd() -> Model {
     m.graphs[g.index()].metadata.push(("a".into(), "function".into()));
     m.graphs[g.index()].doc = text("does");
     for n in &mut m.nodes {
-        n.src = Bytes::new();
+        n.src = Span::NONE;
     }
     for f in &mut m.functions {
         f.src = Bytes::new();
@@ -174,7 +178,7 @@ fn nodes_with_an_explicit_empty_domain_need_one_note() {
     let mut m = plain();
     for n in &mut m.nodes {
         n.raw_domain = Some("".into());
-        n.src = Bytes::new();
+        n.src = Span::NONE;
     }
     m.functions[0].src = Bytes::new();
     m.revision += 1;
@@ -241,7 +245,7 @@ proptest! {
         }
         let first = m.node_ids(m.main)[0];
         let n = &mut m.nodes[first.index()];
-        n.src = Bytes::new();
+        n.src = Span::NONE;
         n.attributes = tensors.iter().enumerate()
             .map(|(k, t)| Attribute::tensor(&format!("a{k}"), t.clone())).collect();
         m.revision += 1;
@@ -260,10 +264,10 @@ proptest! {
         n.op_type = names[3].as_str().into();
         n.raw_domain = Some(names[4].as_str().into());
         n.attributes.push(Attribute::string(&names[5], &names[0]));
-        n.metadata.push((names[1].as_str().into(), names[2].as_str().into()));
-        m.nodes.iter_mut().for_each(|n| n.src = Bytes::new());
+        n.rare_mut().metadata.push((names[1].as_str().into(), names[2].as_str().into()));
+        m.nodes.iter_mut().for_each(|n| n.src = Span::NONE);
         m.functions[0].src = Bytes::new();
-        m.values.iter_mut().filter_map(|v| v.info.as_mut()).for_each(|i| i.src = Bytes::new());
+        m.values.iter_mut().filter_map(|v| v.info.as_mut()).for_each(|i| i.src = Span::NONE);
         m.revision += 1;
         round_trip(&m);
     }

@@ -85,7 +85,7 @@ pub(super) fn update(a: &mut Analysis, model: &Model, node: NodeId) -> bool {
     }
     let outputs: Vec<ValueId> = model.node(node).outputs().iter().flatten().copied().collect();
     let before: Vec<Fact> = outputs.iter().map(|v| a.fact(*v).clone()).collect();
-    let nests = model.node(node).subgraphs().next().is_some() || model.callee(node).is_some();
+    let nests = model.node(node).has_subgraphs() || model.callee(node).is_some();
     if nests {
         with_stack(model, |limit| Walk::new(model, a, limit).node(node));
     } else {
@@ -275,7 +275,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             }
             return self.call(id, f);
         }
-        if n.domain().is_empty() && n.subgraphs().next().is_some() {
+        if n.domain().is_empty() && n.has_subgraphs() {
             if deep {
                 return self.answer(id, Vec::new());
             }
@@ -394,7 +394,7 @@ impl<'m, 'a> Walk<'m, 'a> {
         if unknown && *computed == made_up(self.model, v, axis, &self.scope) {
             // Of a node with a body "not known" can mean that its ways differ, which no declaration mends.
             let node = self.model.value(v).producer();
-            let plain = node.is_none_or(|n| self.model.node(n).subgraphs().next().is_none());
+            let plain = node.is_none_or(|n| !self.model.node(n).has_subgraphs());
             return plain.then(|| self.evidence(v, axis, declared));
         }
         let d = self.meaningful(declared)?;

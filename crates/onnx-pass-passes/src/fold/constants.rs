@@ -22,7 +22,7 @@ pub fn fold(m: &mut Model, a: &mut Analysis, node: NodeId, max_bytes: usize) -> 
         }
         return Ok(m.revision() != start);
     }
-    if m.node(node).subgraphs().next().is_some() || !is_pure(m, node) {
+    if m.node(node).has_subgraphs() || !is_pure(m, node) {
         return Ok(false);
     }
     // Most results have no size before the model runs.

@@ -33,7 +33,7 @@ pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> 
         }
     }
     for n in m.node_ids(g) {
-        if !m.is_live_node(n) || !is_pure(m, n) || m.node(n).subgraphs().next().is_some() {
+        if !m.is_live_node(n) || !is_pure(m, n) || m.node(n).has_subgraphs() {
             continue;
         }
         if m.constant_node(n).is_some() {
