@@ -90,6 +90,7 @@ impl AttrValue {
     }
 
     /// The graphs in this value.
+    #[inline]
     pub fn graphs(&self) -> &[GraphId] {
         match self {
             AttrValue::Graph(g) => std::slice::from_ref(g),
@@ -145,6 +146,7 @@ impl Attribute {
     }
 
     /// The integer, if it is one.
+    #[inline]
     pub fn as_int(&self) -> Option<i64> {
         match self.value {
             AttrValue::Int(i) => Some(i),
@@ -153,6 +155,7 @@ impl Attribute {
     }
 
     /// The float, if it is one.
+    #[inline]
     pub fn as_float(&self) -> Option<f32> {
         match self.value {
             AttrValue::Float(f) => Some(f),
@@ -161,6 +164,7 @@ impl Attribute {
     }
 
     /// The integers, if it is a list of them.
+    #[inline]
     pub fn as_ints(&self) -> Option<&[i64]> {
         match &self.value {
             AttrValue::Ints(v) => Some(v),

@@ -14,12 +14,14 @@ macro_rules! id {
 
         impl $name {
             /// The id of the `index`-th entry. Saturates at the arena's limit of 2³² − 2 entries.
+            #[inline]
             pub fn new(index: usize) -> Self {
                 let n = u32::try_from(index).unwrap_or(u32::MAX - 1);
                 Self(NonZeroU32::MIN.saturating_add(n))
             }
 
             /// The position in the arena.
+            #[inline]
             pub fn index(self) -> usize {
                 self.0.get() as usize - 1
             }

@@ -92,6 +92,7 @@ impl ValueInfo {
     }
 
     /// The declared type.
+    #[inline]
     pub fn ty(&self) -> Option<&Type> {
         self.ty.as_deref().map(|d| &d.ty)
     }
@@ -136,26 +137,31 @@ pub struct Value {
 
 impl Value {
     /// The name, unique in its graph and the graphs around it.
+    #[inline]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The graph that defines it.
+    #[inline]
     pub fn graph(&self) -> GraphId {
         self.graph
     }
 
     /// Where it comes from.
+    #[inline]
     pub fn def(&self) -> Def {
         self.def
     }
 
     /// Its uses, in no particular order.
+    #[inline]
     pub fn uses(&self) -> &[Use] {
         &self.uses
     }
 
     /// The node that computes it.
+    #[inline]
     pub fn producer(&self) -> Option<NodeId> {
         match self.def {
             Def::Node { node, .. } => Some(node),
@@ -164,11 +170,13 @@ impl Value {
     }
 
     /// Its entry among the graph's inputs or `value_info`.
+    #[inline]
     pub fn info(&self) -> Option<&ValueInfo> {
         self.info.as_deref()
     }
 
     /// The dense initializer: its contents, or the default of an input.
+    #[inline]
     pub fn initializer(&self) -> Option<&Arc<Tensor>> {
         self.init.as_ref()
     }
@@ -185,6 +193,7 @@ pub struct GraphOutput {
 
 impl GraphOutput {
     /// The value.
+    #[inline]
     pub fn value(&self) -> ValueId {
         self.value
     }
@@ -256,10 +265,12 @@ impl Graph {
         self.parent
     }
     /// The inputs, those with a default included.
+    #[inline]
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
     }
     /// The outputs.
+    #[inline]
     pub fn outputs(&self) -> &[GraphOutput] {
         &self.outputs
     }
@@ -340,14 +351,17 @@ impl Node {
     }
 
     /// `name`; empty when it has none.
+    #[inline]
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("")
     }
     /// `op_type`.
+    #[inline]
     pub fn op_type(&self) -> &str {
         &self.op_type
     }
     /// The operator's domain; the standard one is empty, also where the file writes `ai.onnx`.
+    #[inline]
     pub fn domain(&self) -> &str {
         canonical_domain(self.raw_domain.as_deref().unwrap_or(""))
     }
@@ -360,38 +374,47 @@ impl Node {
         self.rare().doc.as_deref().unwrap_or("")
     }
     /// True for this operator of the standard domain.
+    #[inline]
     pub fn is(&self, op_type: &str) -> bool {
         self.op_type == op_type && self.domain().is_empty()
     }
     /// The inputs; an absent one in the middle, or written as an empty name at the end, is `None`.
+    #[inline]
     pub fn inputs(&self) -> &[Option<ValueId>] {
         &self.inputs
     }
     /// Input `k`; `None` when it is absent.
+    #[inline]
     pub fn input(&self, k: usize) -> Option<ValueId> {
         self.inputs.get(k).copied().flatten()
     }
     /// The outputs; an absent one is `None`.
+    #[inline]
     pub fn outputs(&self) -> &[Option<ValueId>] {
         &self.outputs
     }
     /// Output `k`; `None` when it is absent.
+    #[inline]
     pub fn output(&self, k: usize) -> Option<ValueId> {
         self.outputs.get(k).copied().flatten()
     }
     /// The attributes, in file order.
+    #[inline]
     pub fn attributes(&self) -> &[Attribute] {
         &self.attributes
     }
     /// The attribute of that name.
+    #[inline]
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|a| a.name == name)
     }
     /// The integer attribute of that name.
+    #[inline]
     pub fn int(&self, name: &str) -> Option<i64> {
         self.attribute(name)?.as_int()
     }
     /// The integer-list attribute of that name.
+    #[inline]
     pub fn ints(&self, name: &str) -> Option<&[i64]> {
         self.attribute(name)?.as_ints()
     }
@@ -408,10 +431,12 @@ impl Node {
         &self.rare().metadata
     }
     /// The graph that it stands in.
+    #[inline]
     pub fn graph(&self) -> GraphId {
         self.graph
     }
     /// Whether an attribute holds a graph.
+    #[inline]
     pub fn has_subgraphs(&self) -> bool {
         self.attributes.iter().any(|a| matches!(a.value, AttrValue::Graph(_) | AttrValue::Graphs(_)))
     }
@@ -422,6 +447,7 @@ impl Node {
 }
 
 /// The empty name for the standard domain, whatever way it is written.
+#[inline]
 pub fn canonical_domain(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }
 }
@@ -458,6 +484,7 @@ pub struct Function {
 
 impl Function {
     /// The body.
+    #[inline]
     pub fn graph(&self) -> GraphId {
         self.graph
     }
@@ -539,6 +566,7 @@ pub struct Model {
 
 impl Model {
     /// The main graph.
+    #[inline]
     pub fn main(&self) -> GraphId {
         self.main
     }
@@ -552,6 +580,7 @@ impl Model {
         &mut self.header
     }
     /// A counter that every change moves.
+    #[inline]
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -560,18 +589,22 @@ impl Model {
         self.source.as_deref()
     }
     /// A node.
+    #[inline]
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
     /// A value.
+    #[inline]
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.index()]
     }
     /// A value's name.
+    #[inline]
     pub fn name(&self, id: ValueId) -> &str {
         &self.values[id.index()].name
     }
     /// A graph.
+    #[inline]
     pub fn graph(&self, id: GraphId) -> &Graph {
         &self.graphs[id.index()]
     }
@@ -588,6 +621,7 @@ impl Model {
         &self.training
     }
     /// The function that a node calls.
+    #[inline]
     pub fn callee(&self, node: NodeId) -> Option<FunctionId> {
         if self.function_index.is_empty() {
             return None;
@@ -609,15 +643,18 @@ impl Model {
         self.graphs.len()
     }
     /// False once the node was removed.
+    #[inline]
     pub fn is_live_node(&self, id: NodeId) -> bool {
         self.nodes.get(id.index()).is_some_and(|n| n.live)
     }
     /// False once the value was removed.
+    #[inline]
     pub fn is_live_value(&self, id: ValueId) -> bool {
         self.values.get(id.index()).is_some_and(|v| v.def != Def::Removed)
     }
 
     /// The nodes of a graph, in order.
+    #[inline]
     pub fn nodes(&self, graph: GraphId) -> Nodes<'_> {
         Nodes { model: self, next: self.graph(graph).first }
     }
@@ -666,6 +703,7 @@ impl Model {
     }
 
     /// The type that the file declares for a value: by its own entry, else by a graph output's.
+    #[inline]
     pub fn declared_type(&self, id: ValueId) -> Option<&Type> {
         let v = self.value(id);
         if let Some(t) = v.info.as_ref().and_then(|i| i.ty()) {
@@ -681,6 +719,7 @@ impl Model {
 
     /// The contents of a value that no caller can change: an initializer that is not an input (before IR 4,
     /// where every initializer is among the inputs, any), or the output of a `Constant`.
+    #[inline]
     pub fn constant(&self, id: ValueId) -> Option<Arc<Tensor>> {
         let v = self.value(id);
         match v.def {
@@ -692,6 +731,7 @@ impl Model {
     }
 
     /// The contents of a `Constant` node.
+    #[inline]
     pub fn constant_node(&self, node: NodeId) -> Option<Arc<Tensor>> {
         let n = self.node(node);
         if !n.is("Constant") {
@@ -718,6 +758,7 @@ impl Model {
 
     /// The version of `domain` that operators in `graph` are resolved by: the enclosing function's imports,
     /// or the model's.
+    #[inline]
     pub fn opset(&self, graph: GraphId, domain: &str) -> Option<i64> {
         let imports = match self.graph(self.root_of(graph)).owner {
             GraphOwner::Function(f) => &self.function(f).opset_imports,
@@ -731,6 +772,7 @@ impl Model {
     }
 
     /// The outermost graph around `graph`: the main graph, a function's body or a training graph.
+    #[inline]
     pub fn root_of(&self, graph: GraphId) -> GraphId {
         let mut at = graph;
         while let Some(p) = self.graph(at).parent {
@@ -766,6 +808,7 @@ impl Model {
     }
 
     /// True when nothing reads the value: no node, no graph output, no annotation or training binding.
+    #[inline]
     pub fn is_unused(&self, id: ValueId) -> bool {
         let v = self.value(id);
         v.uses.is_empty() && v.pins == 0
@@ -794,6 +837,7 @@ pub struct Nodes<'a> {
 impl<'a> Iterator for Nodes<'a> {
     type Item = (NodeId, &'a Node);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let id = self.next?;
         let n = self.model.node(id);

@@ -36,6 +36,7 @@ impl Dim {
     }
 
     /// The number, if it is one.
+    #[inline]
     pub fn known(&self) -> Option<i64> {
         match self {
             Dim::Known(n) => Some(*n),
@@ -44,6 +45,7 @@ impl Dim {
     }
 
     /// The `dim_param`, if it is one.
+    #[inline]
     pub fn symbol(&self) -> Option<&str> {
         match self {
             Dim::Symbol(s) => Some(s),
@@ -122,6 +124,7 @@ impl Type {
     }
 
     /// The tensor type, if it is a dense tensor.
+    #[inline]
     pub fn as_tensor(&self) -> Option<&TensorType> {
         match &self.kind {
             TypeKind::Tensor(t) => Some(t),
@@ -130,11 +133,13 @@ impl Type {
     }
 
     /// The declared dims of a dense tensor.
+    #[inline]
     pub fn dims(&self) -> Option<&[Dim]> {
         self.as_tensor()?.shape.as_ref().map(|s| s.dims.as_slice())
     }
 
     /// The element type of a dense tensor, if it is set.
+    #[inline]
     pub fn elem(&self) -> Option<DataType> {
         self.as_tensor().map(|t| t.elem).filter(|e| *e != DataType::UNDEFINED)
     }

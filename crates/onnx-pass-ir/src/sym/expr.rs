@@ -46,6 +46,7 @@ impl Expr {
     pub const ONE: Expr = Expr(Repr::Const(1));
 
     /// A number.
+    #[inline]
     pub const fn constant(value: i64) -> Expr {
         Expr(Repr::Const(value))
     }
@@ -81,6 +82,7 @@ impl Expr {
     }
 
     /// The number that this is, if it is one.
+    #[inline]
     pub fn as_const(&self) -> Option<i64> {
         match self.0 {
             Repr::Const(value) => Some(value),
@@ -89,6 +91,7 @@ impl Expr {
     }
 
     /// The name, if this is exactly one symbol.
+    #[inline]
     pub fn as_symbol(&self) -> Option<&str> {
         match &self.0 {
             Repr::Sym(name) => Some(name),
@@ -97,16 +100,19 @@ impl Expr {
     }
 
     /// Whether this is a number.
+    #[inline]
     pub fn is_const(&self) -> bool {
         matches!(self.0, Repr::Const(_))
     }
 
     /// Whether this is the number 0.
+    #[inline]
     pub fn is_zero(&self) -> bool {
         self.as_const() == Some(0)
     }
 
     /// Whether this is the number 1.
+    #[inline]
     pub fn is_one(&self) -> bool {
         self.as_const() == Some(1)
     }

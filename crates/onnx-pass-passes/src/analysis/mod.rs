@@ -189,17 +189,20 @@ impl Analysis {
     }
 
     /// What is known of a value.
+    #[inline]
     pub fn fact(&self, v: ValueId) -> &Fact {
         static NOTHING: Fact = Fact { dtype: None, shape: None, items: None, tensor: None, other: None };
         self.facts.get(v.index()).unwrap_or(&NOTHING)
     }
 
     /// The symbolic shape of a value.
+    #[inline]
     pub fn shape(&self, v: ValueId) -> Option<&[Expr]> {
         self.fact(v).shape.as_deref()
     }
 
     /// The element type of a value.
+    #[inline]
     pub fn dtype(&self, v: ValueId) -> Option<DataType> {
         self.fact(v).dtype
     }

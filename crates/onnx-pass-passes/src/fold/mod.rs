@@ -107,7 +107,11 @@ impl Folder<'_> {
             }
             steps = steps.saturating_sub(1);
             let readers = readers(m, n);
-            let inner: Vec<NodeId> = m.node(n).subgraphs().flat_map(|b| m.node_ids(b)).collect();
+            let inner: Vec<NodeId> = if m.node(n).has_subgraphs() {
+                m.node(n).subgraphs().flat_map(|b| m.node_ids(b)).collect()
+            } else {
+                Vec::new()
+            };
             let start = m.revision();
             self.node(m, n)?;
             if m.revision() == start {
@@ -191,13 +195,14 @@ impl Waiting {
 
 /// The nodes of the same graph that read a node's results.
 fn readers(m: &Model, n: NodeId) -> SmallVec<[NodeId; 8]> {
-    let uses = m.node(n).outputs().iter().flatten().flat_map(|v| m.value(*v).uses());
-    let mut out: SmallVec<[NodeId; 8]> = uses
-        .filter_map(|u| match *u {
-            Use::Node { node, .. } => Some(node),
-            Use::Output { .. } => None,
-        })
-        .collect();
+    let mut out = SmallVec::new();
+    for v in m.node(n).outputs().iter().flatten() {
+        for u in m.value(*v).uses() {
+            if let Use::Node { node, .. } = *u {
+                out.push(node);
+            }
+        }
+    }
     out.sort_unstable();
     out.dedup();
     out

@@ -51,17 +51,18 @@ pub(super) fn reshape(cx: &mut NodeCx<'_>) {
         if d.is_none() {
             open.push(axis);
         }
-        out.push(d.unwrap_or_else(|| cx.fresh(0, axis)));
+        out.push(d.unwrap_or(Expr::ZERO));
     }
     // One open length, a −1 or one that is not known, is what the others leave of the whole. (A length that
     // is not known may turn out to be a 0 that copies: then, too, the whole is the product.)
     if let ([axis], Some(from)) = (&open[..], from) {
         let others: Vec<Expr> =
             out.iter().enumerate().filter(|(i, _)| i != axis).map(|(_, d)| d.clone()).collect();
-        if let Some(d) = rest_of(cx, from, &others) {
-            out[*axis] = d;
-        }
-    } else if let (true, Some(from)) = (open.is_empty(), from) {
+        out[*axis] = rest_of(cx, from, &others).unwrap_or_else(|| cx.fresh(0, *axis));
+        return relabel(cx, Some(out));
+    }
+    open.iter().for_each(|axis| out[*axis] = cx.fresh(0, *axis));
+    if let (true, Some(from)) = (open.is_empty(), from) {
         let (a, b) = (product(from), product(&out));
         cx.must_equal(&a, &b);
     }
@@ -73,7 +74,8 @@ fn rest_of(cx: &NodeCx<'_>, all: &[Expr], part: &[Expr]) -> Option<Expr> {
     let mut all = all.to_vec();
     let mut left = Vec::new();
     for p in part {
-        match all.iter().position(|d| cx.same(d, p)) {
+        let at = all.iter().position(|d| d == p).or_else(|| all.iter().position(|d| cx.same(d, p)));
+        match at {
             Some(i) => drop(all.swap_remove(i)),
             None => left.push(p.clone()),
         }

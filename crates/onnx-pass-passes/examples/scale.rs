@@ -1,0 +1,133 @@
+//! Time against nodes: `scale [MOST_NODES]`. For load and save, and for each pass, processor time in nanoseconds a
+//! node at sizes from 1,000 up, and how far the time is from a straight line through zero and the sizes together.
+#![allow(clippy::print_stdout)]
+
+#[path = "../../onnx-pass-ir/benches/grown/mod.rs"]
+mod grown;
+
+use std::error::Error;
+use std::path::Path;
+
+use onnx_pass_ir::{Encoding, Model, WriteOptions};
+use onnx_pass_passes::pass::PassContext;
+use onnx_pass_passes::registry;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+
+/// Each size is measured until it took this long in all, and at least twice; the least counts.
+const ENOUGH: f64 = 0.4;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn passes() -> Vec<(&'static str, Value)> {
+    vec![
+        ("bind-inputs", json!({"values": {"past.0.key": "zeros"}})),
+        ("clip-to-float16-range", json!({})),
+        ("custom-io", json!({"precision": {"x": "float16"}})),
+        ("deduplicate-initializers", json!({})),
+        ("eliminate-common-subexpressions", json!({})),
+        ("eliminate-dead-code", json!({})),
+        ("eliminate-identities", json!({})),
+        ("eliminate-kv-cache", json!({})),
+        ("embed", json!({})),
+        ("externalize", json!({"threshold": 0})),
+        ("fold-constants", json!({})),
+        ("generate-specializations", json!({"entries": [{"name": "a", "symbols": {"batch": 1, "seq": 8, "past": 0}}]})),
+        ("infer-shapes", json!({})),
+        ("inline-functions", json!({})),
+        ("prune-dynamic-axes", json!({"keep": ["seq", "past", "total"], "bind": {"batch": 1}})),
+        ("rename", json!({"values": {"/layers.*": "l.$1"}})),
+        ("select-outputs", json!({"drop": ["*past*"]})),
+    ]
+}
+
+fn seconds() -> f64 {
+    let t = clock_gettime(ClockId::ProcessCPUTime);
+    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
+}
+
+/// The least time of several runs; making ready is not counted.
+fn least<T>(mut ready: impl FnMut() -> T, mut run: impl FnMut(T) -> Result<(), Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
+    let (mut least, mut all, mut runs) = (f64::INFINITY, 0.0, 0);
+    while runs < 2 || all < ENOUGH && runs < 400 {
+        let it = ready();
+        let start = seconds();
+        run(it)?;
+        let took = seconds() - start;
+        least = least.min(took);
+        all += took;
+        runs += 1;
+    }
+    Ok(least)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let most: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |n| n.parse())?;
+    let sizes: Vec<usize> = [1, 3, 10, 30, 100, 300, 1000].map(|k| k * 1000).into_iter().filter(|n| *n <= most).collect();
+    let folder = std::env::temp_dir().join(format!("onnx-pass-scale-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let measured = measure(&sizes, &folder);
+    std::fs::remove_dir_all(&folder)?;
+    let rows = measured?;
+    let head: Vec<String> = sizes.iter().map(|n| format!(" {n} |")).collect();
+    println!("| ns a node | {} off the line |", head.concat().trim_start());
+    println!("|---|{}---:|", "---:|".repeat(sizes.len()));
+    for (what, times) in rows {
+        let cells: Vec<String> = times.iter().zip(&sizes).map(|(t, n)| format!(" {:.0} |", t * 1e9 / *n as f64)).collect();
+        println!("| {what} |{} {:.0} % |", cells.concat(), off(&sizes, &times) * 100.0);
+    }
+    Ok(())
+}
+
+fn measure(sizes: &[usize], folder: &Path) -> Result<Vec<(String, Vec<f64>)>, Box<dyn Error>> {
+    let passes = passes();
+    let mut rows: Vec<(String, Vec<f64>)> = vec![("load and save".into(), Vec::new())];
+    rows.extend(passes.iter().map(|(name, _)| ((*name).to_string(), Vec::new())));
+    for &nodes in sizes {
+        let (from, to) = (folder.join("model.onnx"), folder.join("out.onnx"));
+        std::fs::write(&from, grown::grown(nodes).to_bytes(Encoding::Anew)?)?;
+        let load_and_save = |()| {
+            let mut m = Model::read(&from)?;
+            // Something changed, so that the file is not copied as it is.
+            m.header_mut();
+            m.write(&to, &WriteOptions::default())?;
+            Ok(())
+        };
+        rows[0].1.push(least(|| (), load_and_save)?);
+        let model = Model::read(&from)?;
+        for ((name, options), row) in passes.iter().zip(&mut rows[1..]) {
+            let pass = registry::find(name).ok_or("no such pass")?;
+            let run = |mut m: Model| {
+                let mut cx = PassContext::new();
+                cx.options = options.clone();
+                pass.run(&mut m, &mut cx).map_err(|e| format!("{name}: {e}"))?;
+                // What is freed here is freed in every run.
+                drop((m, cx));
+                Ok(())
+            };
+            row.1.push(least(|| model.clone(), run)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// The greatest distance from `t = a + b·n`, as a part of the line, where the line is the one for which that is
+/// least among those through two of the points or through the origin.
+fn off(sizes: &[usize], times: &[f64]) -> f64 {
+    let points: Vec<(f64, f64)> = sizes.iter().map(|n| *n as f64).zip(times.iter().copied()).collect();
+    let worst = |a: f64, b: f64| points.iter().map(|(n, t)| (t / (a + b * n) - 1.0).abs()).fold(0.0, f64::max);
+    let mut best = f64::INFINITY;
+    for (i, p) in points.iter().enumerate() {
+        // Half way between the steepest and the flattest ray is as good as any other through the origin.
+        best = points.iter().map(|q| worst(0.0, (p.1 / p.0 + q.1 / q.0) / 2.0)).fold(best, f64::min);
+        for q in &points[i + 1..] {
+            let b = (q.1 - p.1) / (q.0 - p.0);
+            let a = p.1 - b * p.0;
+            if a >= 0.0 && b > 0.0 {
+                best = best.min(worst(a, b));
+            }
+        }
+    }
+    best
+}
