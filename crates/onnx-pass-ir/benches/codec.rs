@@ -20,7 +20,9 @@ fn codec(c: &mut Criterion) {
     let mut g = c.benchmark_group("codec");
     g.throughput(Throughput::Elements(NODES as u64));
     g.bench_function("read", |b| b.iter_batched(|| (), |()| read(), BatchSize::LargeInput));
-    g.bench_function("write what did not change", |b| b.iter(|| black_box(model.to_bytes(Encoding::Verbatim))));
+    g.bench_function("write what did not change", |b| {
+        b.iter(|| black_box(model.to_bytes(Encoding::Verbatim)))
+    });
     g.bench_function("write what changed", |b| b.iter(|| black_box(touched.to_bytes(Encoding::Verbatim))));
     g.bench_function("write all anew", |b| b.iter(|| black_box(model.to_bytes(Encoding::Anew))));
     g.bench_function("verify", |b| b.iter(|| black_box(verify::verify(&model, verify::Level::Structure))));

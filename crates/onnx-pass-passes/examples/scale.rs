@@ -33,7 +33,10 @@ fn passes() -> Vec<(&'static str, Value)> {
         ("embed", json!({})),
         ("externalize", json!({"threshold": 0})),
         ("fold-constants", json!({})),
-        ("generate-specializations", json!({"entries": [{"name": "a", "symbols": {"batch": 1, "seq": 8, "past": 0}}]})),
+        (
+            "generate-specializations",
+            json!({"entries": [{"name": "a", "symbols": {"batch": 1, "seq": 8, "past": 0}}]}),
+        ),
         ("infer-shapes", json!({})),
         ("inline-functions", json!({})),
         ("prune-dynamic-axes", json!({"keep": ["seq", "past", "total"], "bind": {"batch": 1}})),
@@ -48,7 +51,10 @@ fn seconds() -> f64 {
 }
 
 /// The least time of several runs; making ready is not counted.
-fn least<T>(mut ready: impl FnMut() -> T, mut run: impl FnMut(T) -> Result<(), Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
+fn least<T>(
+    mut ready: impl FnMut() -> T,
+    mut run: impl FnMut(T) -> Result<(), Box<dyn Error>>,
+) -> Result<f64, Box<dyn Error>> {
     let (mut least, mut all, mut runs) = (f64::INFINITY, 0.0, 0);
     while runs < 2 || all < ENOUGH && runs < 400 {
         let it = ready();
@@ -64,7 +70,8 @@ fn least<T>(mut ready: impl FnMut() -> T, mut run: impl FnMut(T) -> Result<(), B
 
 fn main() -> Result<(), Box<dyn Error>> {
     let most: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |n| n.parse())?;
-    let sizes: Vec<usize> = [1, 3, 10, 30, 100, 300, 1000].map(|k| k * 1000).into_iter().filter(|n| *n <= most).collect();
+    let sizes: Vec<usize> =
+        [1, 3, 10, 30, 100, 300, 1000].map(|k| k * 1000).into_iter().filter(|n| *n <= most).collect();
     let folder = std::env::temp_dir().join(format!("onnx-pass-scale-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let measured = measure(&sizes, &folder);
@@ -74,7 +81,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("| ns a node | {} off the line |", head.concat().trim_start());
     println!("|---|{}---:|", "---:|".repeat(sizes.len()));
     for (what, times) in rows {
-        let cells: Vec<String> = times.iter().zip(&sizes).map(|(t, n)| format!(" {:.0} |", t * 1e9 / *n as f64)).collect();
+        let cells: Vec<String> =
+            times.iter().zip(&sizes).map(|(t, n)| format!(" {:.0} |", t * 1e9 / *n as f64)).collect();
         println!("| {what} |{} {:.0} % |", cells.concat(), off(&sizes, &times) * 100.0);
     }
     Ok(())
@@ -116,7 +124,8 @@ fn measure(sizes: &[usize], folder: &Path) -> Result<Vec<(String, Vec<f64>)>, Bo
 /// least among those through two of the points or through the origin.
 fn off(sizes: &[usize], times: &[f64]) -> f64 {
     let points: Vec<(f64, f64)> = sizes.iter().map(|n| *n as f64).zip(times.iter().copied()).collect();
-    let worst = |a: f64, b: f64| points.iter().map(|(n, t)| (t / (a + b * n) - 1.0).abs()).fold(0.0, f64::max);
+    let worst =
+        |a: f64, b: f64| points.iter().map(|(n, t)| (t / (a + b * n) - 1.0).abs()).fold(0.0, f64::max);
     let mut best = f64::INFINITY;
     for (i, p) in points.iter().enumerate() {
         // Half way between the steepest and the flattest ray is as good as any other through the origin.

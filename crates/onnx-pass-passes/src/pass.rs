@@ -194,6 +194,8 @@ pub struct PassContext {
     /// The model as it came, for a step that compares; set when the pipeline has one.
     pub original: Option<Model>,
     analysis: Option<(u64, Analysis)>,
+    /// The revision at which nothing dead was left.
+    swept: Option<u64>,
 }
 
 impl PassContext {
@@ -234,6 +236,16 @@ impl PassContext {
         if n > 0 {
             *self.counters.entry(what.to_string()).or_insert(0) += n;
         }
+    }
+
+    /// Whether nothing dead is in the model as it stands, as was noted by [`PassContext::note_swept`].
+    pub fn is_swept(&self, model: &Model) -> bool {
+        self.swept == Some(model.revision())
+    }
+
+    /// Notes that nothing dead is in the model as it stands.
+    pub fn note_swept(&mut self, model: &Model) {
+        self.swept = Some(model.revision());
     }
 
     /// Shapes and known values of the model as it stands; computed when the model changed since.

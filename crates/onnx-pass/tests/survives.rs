@@ -182,7 +182,10 @@ fn an_input_that_shrinks_meanwhile_is_told() -> Result {
         fs::write(folder.path("2.onnx"), &whole)?;
         let child = folder.command("2.onnx", "out/m.onnx").spawn()?;
         std::thread::sleep(moment);
-        fs::File::options().write(true).open(folder.path("2.onnx"))?.set_len((whole.len() / (k + 2)) as u64)?;
+        fs::File::options()
+            .write(true)
+            .open(folder.path("2.onnx"))?
+            .set_len((whole.len() / (k + 2)) as u64)?;
         let done = child.wait_with_output()?;
         let code = done.status.code().ok_or_else(|| format!("ended by a signal after {moment:?}"))?;
         let now = fill(&folder.path("out/m.onnx"))?;

@@ -1,8 +1,6 @@
 //! A model of any size: layers that are alike, with something for every pass to do.
 
-use onnx_pass_ir::{
-    Attribute, DataType, Dim, Model, NewNode, OpsetImport, Place, Tensor, Type, ValueId,
-};
+use onnx_pass_ir::{Attribute, DataType, Dim, Model, NewNode, OpsetImport, Place, Tensor, Type, ValueId};
 
 /// Nodes of a layer.
 const LAYER: usize = 19;

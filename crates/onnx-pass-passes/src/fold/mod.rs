@@ -97,7 +97,8 @@ struct Folder<'c> {
 impl Folder<'_> {
     /// The nodes of a graph in order; after a change the node and its readers once more, and what was inlined.
     fn graph(&mut self, m: &mut Model, g: GraphId) -> Result<(), PassError> {
-        let mut queue: VecDeque<NodeId> = m.node_ids(g).into();
+        let rules = self.rules.constants || self.rules.identities;
+        let mut queue: VecDeque<NodeId> = if rules { m.node_ids(g).into() } else { VecDeque::new() };
         let mut waiting = Waiting::of(m, &queue);
         let mut steps = queue.len().saturating_mul(MAX_STEPS);
         while let Some(n) = queue.pop_front() {

@@ -58,6 +58,9 @@ impl Pass for EliminateDeadCode {
 /// # Errors
 /// None that a sound model causes.
 pub fn sweep(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
+    if cx.is_swept(m) {
+        return Ok(());
+    }
     let mut functions = 0;
     loop {
         dead_nodes(m, cx)?;
@@ -79,6 +82,7 @@ pub fn sweep(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
     let stale: usize = m.live_graphs().into_iter().map(|g| m.drop_stale_value_info(g)).sum();
     cx.count("stale value_info removed", stale as u64);
     dead_opsets(m, cx);
+    cx.note_swept(m);
     Ok(())
 }
 
