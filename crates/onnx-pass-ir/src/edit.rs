@@ -544,7 +544,10 @@ impl Model {
         if name.is_empty() {
             return Err(Error::edit(format!("`{}` cannot get an empty name", self.name(v))));
         }
-        if let Some(other) = self.name_clash(self.value(v).graph, name) {
+        // A look at the table of names saves the look at every value where the name is a new one.
+        if self.name_count(name) > 0
+            && let Some(other) = self.name_clash(self.value(v).graph, name)
+        {
             return Err(Error::edit(format!(
                 "`{}` cannot be renamed to `{name}`: the graph has a value of that name{}",
                 self.name(v),
@@ -553,6 +556,11 @@ impl Model {
         }
         self.set_name(v, name.into());
         Ok(())
+    }
+
+    /// Whether a value that `graph` sees, or a graph inside it, has this name.
+    pub fn is_name_taken(&mut self, graph: GraphId, name: &str) -> bool {
+        self.name_count(name) > 0 && self.name_clash(graph, name).is_some()
     }
 
     /// A value that `graph`, or a graph around or inside it, knows by `name`.
@@ -575,6 +583,7 @@ impl Model {
     pub(crate) fn set_name(&mut self, v: ValueId, name: EcoString) {
         self.forget_spans(v);
         self.remember_name(&name);
+        self.unique_names = false;
         let graph = self.value(v).graph;
         let old = std::mem::replace(&mut self.values[v.index()].name, name.clone());
         self.unremember_name(&old);

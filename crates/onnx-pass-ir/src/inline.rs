@@ -145,6 +145,7 @@ impl Model {
             return;
         }
         self.values[v.index()].graph = graph;
+        self.unique_names = false;
         let name = self.values[v.index()].name.clone();
         if self.name_count(&name) > 1 {
             let fresh = self.fresh_name(&name);

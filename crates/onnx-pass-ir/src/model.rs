@@ -562,6 +562,10 @@ pub struct Model {
     /// How many values and nodes have each name; made at the first need.
     pub(crate) names: Option<FxHashMap<EcoString, u32>>,
     pub(crate) next_name: FxHashMap<EcoString, u32>,
+    /// Every value has a name that no other of its graph has: known from reading, until one gets another.
+    pub(crate) unique_names: bool,
+    /// Reading found that the structure is sound; it holds as long as nothing was changed.
+    pub(crate) read_sound: bool,
 }
 
 impl Model {

@@ -67,12 +67,15 @@ impl Model {
             revision: 0,
             names: None,
             next_name: FxHashMap::default(),
+            unique_names: true,
+            read_sound: false,
         }
     }
 
     pub(crate) fn new_value_raw(&mut self, graph: GraphId, name: EcoString, def: Def) -> ValueId {
         let id = ValueId::new(self.values.len());
         self.remember_name(&name);
+        self.unique_names = false;
         self.values.push(Value { name, graph, def, uses: SmallVec::new(), pins: 0, info: None, init: None });
         id
     }

@@ -11,18 +11,17 @@ use std::path::Path;
 use onnx_pass_ir::{Encoding, Model, WriteOptions};
 use onnx_pass_passes::pass::PassContext;
 use onnx_pass_passes::registry;
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 /// Each size is measured until it took this long in all, and at least twice; the least counts.
-const ENOUGH: f64 = 0.4;
+const ENOUGH: f64 = 0.2;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn passes() -> Vec<(&'static str, Value)> {
     vec![
-        ("bind-inputs", json!({"values": {"past.0.key": "zeros"}})),
+        ("bind-inputs", json!({"values": {"gain": 1.0}})),
         ("clip-to-float16-range", json!({})),
         ("custom-io", json!({"precision": {"x": "float16"}})),
         ("deduplicate-initializers", json!({})),
@@ -35,7 +34,7 @@ fn passes() -> Vec<(&'static str, Value)> {
         ("fold-constants", json!({})),
         (
             "generate-specializations",
-            json!({"entries": [{"name": "a", "symbols": {"batch": 1, "seq": 8, "past": 0}}]}),
+            json!({"entries": [{"name": "a", "symbols": {"batch": 1, "seq": 8, "past": 1}}]}),
         ),
         ("infer-shapes", json!({})),
         ("inline-functions", json!({})),
@@ -45,8 +44,11 @@ fn passes() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Processor time of this program so far: other programs do not disturb it much.
 fn seconds() -> f64 {
-    let t = clock_gettime(ClockId::ProcessCPUTime);
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the struct that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t) };
     t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
 }
 

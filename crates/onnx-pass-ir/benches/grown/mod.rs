@@ -41,6 +41,8 @@ pub fn grown(nodes: usize) -> Model {
     g.m.header_mut().opset_imports.push(OpsetImport { domain: None, version: Some(17) });
     let main = g.m.main();
     let mut x = g.m.add_input(main, "x", Some(tensor(&["batch", "seq", "16"])));
+    let gain = g.m.add_input(main, "gain", Some(tensor(&[])));
+    x = g.node("Mul", &[x, gain], &[]);
     let zero = g.constant("zero", Tensor::int64(&[], &[0]));
     let first = g.constant("first", Tensor::int64_vec(&[0]));
     let rest = g.constant("rest", Tensor::int64_vec(&[-1, 16]));

@@ -22,8 +22,12 @@ pub(crate) fn model(base: &Bytes, root: Arc<ExternalRoot>) -> Result<Model, Erro
         interned: FxHashMap::default(),
         types: Types::default(),
         scopes: Vec::new(),
+        unique_names: true,
+        sound: true,
     };
     d.model(base)?;
+    d.model.unique_names = d.unique_names;
+    d.model.read_sound = d.unique_names && d.sound;
     Ok(d.model)
 }
 
@@ -34,6 +38,10 @@ struct Decoder<'a> {
     types: Types<'a>,
     /// The names of each enclosing graph, innermost last.
     scopes: Vec<FxHashMap<&'a str, ValueId>>,
+    /// No graph had a name twice so far, and no value none.
+    unique_names: bool,
+    /// Everything was defined before it was used so far.
+    sound: bool,
 }
 
 /// The fields of a graph or function body, sorted by kind; those of which there are many as their bytes alone.
@@ -157,10 +165,11 @@ impl<'a> Decoder<'a> {
 
     fn define(&mut self, graph: GraphId, name: &'a str, def: Def) -> ValueId {
         let v = self.model.new_value_raw(graph, name.into(), def);
-        if !name.is_empty()
-            && let Some(scope) = self.scopes.last_mut()
-        {
-            scope.entry(name).or_insert(v);
+        self.sound &= def != Def::Undefined;
+        if name.is_empty() {
+            self.unique_names = false;
+        } else if let Some(scope) = self.scopes.last_mut() {
+            self.unique_names &= *scope.entry(name).or_insert(v) == v;
         }
         v
     }
@@ -214,6 +223,7 @@ impl<'a> Decoder<'a> {
             read.at(|| format!("node[{i}]"))?;
         }
         // Nodes may stand before what they read, and names be those of the graphs around.
+        self.sound &= open.names.is_empty();
         for (id, slot, name) in open.names {
             let v = self.resolve(graph, name);
             let pos = self.model.add_use(v, Use::Node { node: id, slot });

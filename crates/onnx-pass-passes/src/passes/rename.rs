@@ -154,7 +154,7 @@ fn rename_outputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), 
         let v = outputs[k];
         if m.value(v).def() == Def::Input {
             // The input keeps its name, so the output needs a value of its own.
-            if m.name_clash(main, &to).is_some() {
+            if m.is_name_taken(main, &to) {
                 return Err(taken(&OUTPUT, &from, &to));
             }
             let node = m.add_node(Place::End(main), NewNode::new("Identity", &[v], &to));
