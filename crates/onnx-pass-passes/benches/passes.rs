@@ -1,4 +1,6 @@
 //! Every pass that runs without being told names: `cargo bench -p onnx-pass-passes --bench passes`.
+// The macro's function has no place for a comment.
+#![allow(missing_docs)]
 
 #[path = "../../onnx-pass-ir/benches/grown/mod.rs"]
 mod grown;
