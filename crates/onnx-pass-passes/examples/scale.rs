@@ -90,9 +90,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn measure(sizes: &[usize], folder: &Path) -> Result<Vec<(String, Vec<f64>)>, Box<dyn Error>> {
+/// What was timed, and its seconds for each size.
+type Row = (String, Vec<f64>);
+
+fn measure(sizes: &[usize], folder: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
     let passes = passes();
-    let mut rows: Vec<(String, Vec<f64>)> = vec![("load and save".into(), Vec::new())];
+    let mut rows: Vec<Row> = vec![("load and save".into(), Vec::new())];
     rows.extend(passes.iter().map(|(name, _)| ((*name).to_string(), Vec::new())));
     for &nodes in sizes {
         let (from, to) = (folder.join("model.onnx"), folder.join("out.onnx"));

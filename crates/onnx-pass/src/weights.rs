@@ -59,11 +59,10 @@ pub fn check(model: &Model) -> Result<()> {
     })
 }
 
-/// The name is made when it is asked for, which is where something is wrong.
-fn for_each_tensor(
-    model: &Model,
-    f: &mut dyn FnMut(&dyn Fn() -> String, &Tensor) -> Result<()>,
-) -> Result<()> {
+/// What is done with a tensor. Its name is made when it is asked for, which is where something is wrong.
+type Visit<'a> = dyn FnMut(&dyn Fn() -> String, &Tensor) -> Result<()> + 'a;
+
+fn for_each_tensor(model: &Model, f: &mut Visit<'_>) -> Result<()> {
     for graph in model.live_graphs() {
         for value in model.graph(graph).initializers() {
             if let Some(tensor) = model.value(*value).initializer() {

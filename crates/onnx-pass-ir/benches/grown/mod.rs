@@ -68,7 +68,7 @@ pub fn grown(nodes: usize) -> Model {
         g.node("Sigmoid", &[y], &[]);
         g.m.set_type(y, tensor(&["batch", "seq", "16"]));
         x = g.node("Add", &[y, x], &[]);
-        if g.layer % CACHE_EVERY == 0 {
+        if g.layer.is_multiple_of(CACHE_EVERY) {
             let name = format!("past.{}.key", g.layer);
             let past = g.m.add_input(main, &name, Some(tensor(&["batch", "past", "16"])));
             let all = g.node("Concat", &[past, x], &[Attribute::int("axis", 1)]);
