@@ -73,16 +73,19 @@ pub fn run(m: &mut Model, cx: &mut PassContext, rules: Rules) -> Result<bool, Pa
     for _ in 0..MAX_ROUNDS {
         let start = m.revision();
         let analysis = cx.take_analysis(m);
-        let mut f = Folder { analysis, cx, rules };
+        let mut f = Folder { analysis, cx, rules, stale: false };
         for g in m.live_graphs() {
             f.graph(m, g)?;
         }
+        let Folder { analysis, stale, .. } = f;
         if m.revision() == start {
-            let analysis = f.analysis;
             cx.keep_analysis(m, analysis);
             break;
         }
         eliminate_dead_code::sweep(m, cx)?;
+        if !stale {
+            cx.keep_analysis(m, analysis);
+        }
     }
     Ok(m.revision() != before)
 }
@@ -92,6 +95,9 @@ struct Folder<'c> {
     analysis: Analysis,
     cx: &'c mut PassContext,
     rules: Rules,
+    /// Whether the analysis of the model as it is now may say more than the one at hand: not so while readers
+    /// have come to read other values of which the same is known.
+    stale: bool,
 }
 
 impl Folder<'_> {
@@ -133,6 +139,7 @@ impl Folder<'_> {
         }
         if self.rules.common {
             let merged = numbering::merge(m, &self.analysis, g)?;
+            self.stale |= merged > 0;
             self.cx.count("computed once instead of twice", merged);
         }
         Ok(())
@@ -141,6 +148,7 @@ impl Folder<'_> {
     fn node(&mut self, m: &mut Model, n: NodeId) -> Result<(), PassError> {
         let rules = self.rules;
         if rules.constants && constants::fold(m, &mut self.analysis, n, rules.max_bytes)? {
+            self.stale = true;
             self.cx.count("results folded to constants", 1);
             return Ok(());
         }
@@ -152,19 +160,42 @@ impl Folder<'_> {
                 _ => {}
             }
             if m.revision() != start {
+                self.stale = true;
                 self.cx.count("bodies inlined", 1);
                 return Ok(());
             }
         }
         if rules.identities && m.is_live_node(n) {
-            rules::apply(m, &mut self.analysis, n)?;
+            self.identity(m, n)?;
         }
         if m.revision() == start && m.is_live_node(n) && rules.constants {
             targets::shorten(m, &mut self.analysis, n)?;
+            self.stale |= m.revision() != start;
         }
         if m.revision() != start {
             self.cx.count("nodes simplified", 1);
         }
+        Ok(())
+    }
+
+    /// Applies the rules for identities, and sees whether the analysis outlives what they did.
+    fn identity(&mut self, m: &mut Model, n: NodeId) -> Result<(), PassError> {
+        let start = m.revision();
+        let known = m.node(n).output(0).map(|v| self.analysis.fact(v).clone());
+        let transposed = m.node(n).is("Transpose");
+        let read = rules::apply(m, &mut self.analysis, n)?;
+        if m.revision() == start {
+            return Ok(());
+        }
+        let now = match read {
+            Some(v) => Some(v),
+            None if transposed && m.is_live_node(n) => {
+                self.analysis.update(m, n);
+                m.node(n).output(0)
+            }
+            None => None,
+        };
+        self.stale |= now.is_none_or(|v| known.as_ref() != Some(self.analysis.fact(v)));
         Ok(())
     }
 }

@@ -6,23 +6,25 @@ use super::layout;
 use crate::analysis::Analysis;
 use crate::pass::PassError;
 
-/// Applies the first rule that fits a node.
-pub fn apply(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), PassError> {
+/// Applies the first rule that fits a node. Gives the operand that its readers read now, where it handed one on.
+pub fn apply(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<Option<ValueId>, PassError> {
     if !m.node(node).domain().is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     if m.node(node).is("Concat") {
         drop_empty(m, a, node)?;
     }
     if let Some(v) = handed_on(m, a, node) {
-        return hand_on(m, node, v);
+        hand_on(m, node, v)?;
+        return Ok(Some(v));
     }
     match m.node(node).op_type() {
-        "Transpose" => layout::transposes(m, a, node),
-        "Cast" => casts(m, a, node),
-        "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => layout::reshapes(m, a, node),
-        _ => Ok(()),
+        "Transpose" => layout::transposes(m, a, node)?,
+        "Cast" => casts(m, a, node)?,
+        "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => layout::reshapes(m, a, node)?,
+        _ => {}
     }
+    Ok(None)
 }
 
 /// Operands of a `Concat` without a row along its axis go.
