@@ -62,7 +62,7 @@ tally tests cargo test --workspace
 if [ -x "$target/debug/onnx-pass" ]; then
     tally numbers python3 testdata/prove_all.py "$target/debug/onnx-pass"
     tally split python3 testdata/check/split.py "$target/debug/onnx-pass" testdata/*/
-    check mutants python3 testdata/check/mutate.py "$target/debug/onnx-pass" testdata/*/ --count 60 --seed 1
+    check mutants python3 testdata/check/mutate.py "$target/debug/onnx-pass" testdata/*/ --count 200 --seed 1
     for kind in reranker embedding; do
         case=testdata/qwen3_vl_$kind
         check "snapshot of $kind" "$target/debug/onnx-pass" snapshot "passes/qwen3-vl-$kind.yaml" "$case/model.onnx" \

@@ -144,10 +144,7 @@ def rewrite(binary, promises, source, target):
     with open(pipeline, "w") as file:
         step = {"pass": "eliminate-kv-cache", "with": {"assume": promises}}
         json.dump({"version": 1, "steps": [step]}, file)
-    if os.path.basename(binary).startswith("onnx-pass"):
-        command = [binary, "run", pipeline, source, "-o", target]
-    else:
-        command = [binary, source, target, *promises]
+    command = [binary, "run", pipeline, source, "-o", target]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, (done.stdout + done.stderr).strip()
 
@@ -168,7 +165,8 @@ def judge(binary, case, meta, mutant, folder):
     except subprocess.TimeoutExpired:
         return "wrong", "the rewriting does not end"
     if code != 0:
-        crashed = code < 0 or code == 101 or "panicked" in said or "please report" in said
+        # 2: it did not take the arguments, so it refused nothing.
+        crashed = code < 0 or code in (2, 101) or "panicked" in said or "please report" in said
         if os.path.exists(target):
             return "wrong", "refused, and a model was written"
         return ("wrong", f"crashed: {said[-300:]}") if crashed else ("refused", refusal(said))
@@ -261,7 +259,9 @@ def main():
     for name, counts in sorted(by_mutation.items()):
         print(f"{name:28}" + "".join(f"{counts[k]:5} {k}" for k in kinds))
     print(f"{sum(outcomes.values())} mutants: " + ", ".join(f"{outcomes[k]} {k}" for k in kinds))
-    sys.exit(1 if outcomes["wrong"] or outcomes["none"] else 0)
+    # Where nothing at all could be compared, nothing was shown.
+    shown = outcomes["equal"] + outcomes["kept"] > 0
+    sys.exit(1 if outcomes["wrong"] or outcomes["none"] or not shown else 0)
 
 
 if __name__ == "__main__":

@@ -436,7 +436,8 @@ pub struct Selector {
 }
 
 /// Inputs that only the branch with a past reads (a cross-attention cache, which the other branch computes), and
-/// the `If`'s outputs that carry them on: of the same type, and of the same name but for its first part.
+/// the `If`'s outputs that carry them on: of the same type, and of the same name but for its first part. One that is
+/// carried on and is also read around the `If` is among them: see [`read_around`].
 pub fn only_in_branch(m: &Model, a: &Analysis, s: &Selector, known: &[Cache]) -> Vec<Cache> {
     let inner: FxHashSet<GraphId> = m.graphs_in(s.past_branch).into_iter().collect();
     let main = m.graph(m.main());
@@ -457,7 +458,11 @@ pub fn only_in_branch(m: &Model, a: &Analysis, s: &Selector, known: &[Cache]) ->
         let value = m.value(input);
         let is_known = known.iter().any(|c| c.input == input);
         let float = a.dtype(input).is_some_and(|t| t.is_float());
-        if is_known || !float || value.uses().is_empty() || !value.uses().iter().all(inside) {
+        if is_known || !float || !value.uses().iter().any(inside) {
+            continue;
+        }
+        let alone = value.uses().iter().all(inside);
+        if !alone && read_around(m, s, input).is_none() {
             continue;
         }
         let outputs = free.iter().copied().filter(|o| {
@@ -465,10 +470,26 @@ pub fn only_in_branch(m: &Model, a: &Analysis, s: &Selector, known: &[Cache]) ->
                 && a.fact(*o).rank() == a.fact(input).rank()
                 && tail(m.name(*o)).is_some_and(|t| Some(t) == tail(m.name(input)))
         });
-        let outputs = outputs.collect();
-        out.push(Cache { input, outputs, form: Form::Branch, updates: Vec::new() });
+        let outputs: Vec<ValueId> = outputs.collect();
+        if alone || !outputs.is_empty() {
+            out.push(Cache { input, outputs, form: Form::Branch, updates: Vec::new() });
+        }
     }
     out
+}
+
+/// A node outside the `If` that reads an input of its branch with a past. `None` also where the other branch reads it
+/// too, as that is no cache.
+pub fn read_around(m: &Model, s: &Selector, input: ValueId) -> Option<NodeId> {
+    let branches: Vec<GraphId> = m.node(s.node).subgraphs().flat_map(|g| m.graphs_in(g)).collect();
+    let inner: FxHashSet<GraphId> = m.graphs_in(s.past_branch).into_iter().collect();
+    let readers = m.value(input).uses().iter().filter_map(|u| match *u {
+        Use::Node { node, .. } => Some((node, m.node(node).graph())),
+        Use::Output { .. } => None,
+    });
+    let outside: Vec<(NodeId, GraphId)> = readers.filter(|(_, g)| !inner.contains(g)).collect();
+    let other = outside.iter().any(|(_, g)| branches.contains(g));
+    outside.first().filter(|_| !other).map(|(node, _)| *node)
 }
 
 /// A name from its first number on: `0.encoder.key` of `past_key_values.0.encoder.key`.

@@ -137,6 +137,18 @@ impl Elimination {
         let inputs: FxHashSet<ValueId> = self.inputs().into_iter().collect();
         let Some(chosen) = discover::selector(m, &inputs) else { return Ok(()) };
         let more = discover::only_in_branch(m, cx.analysis(m), &chosen, &self.caches);
+        for c in &more {
+            if let Some(node) = discover::read_around(m, &chosen, c.input) {
+                return Err(PassError::refused_with(
+                    format!("cache `{}`", m.name(c.input)),
+                    format!(
+                        "{} reads it in either case, and the branch without a past does not",
+                        m.describe(node)
+                    ),
+                    "choose the branch with `bind-inputs` first, which keeps this input",
+                ));
+            }
+        }
         self.caches.extend(more);
         self.symbols.extend(cache_symbols(m, &self.caches));
         let (selector, value) = (chosen.input, chosen.value);
