@@ -1,5 +1,6 @@
 //! Finding KV caches and taking them out: what `eliminate-kv-cache` stands on.
 
+mod branches;
 pub mod checks;
 pub mod discover;
 pub mod eliminate;

@@ -1,0 +1,159 @@
+//! Names: fresh ones, and those of values.
+
+use ecow::{EcoString, eco_format};
+use rustc_hash::FxHashMap;
+
+use crate::error::{Error, Result};
+use crate::model::*;
+use crate::{GraphId, NodeId, ValueId};
+
+impl Model {
+    /// A name that no value or node of the model has, made from `hint`.
+    pub fn fresh_name(&mut self, hint: &str) -> EcoString {
+        let hint = if hint.is_empty() { "value" } else { hint };
+        let names = self.names();
+        if !names.contains_key(hint) {
+            names.insert(hint.into(), 0);
+            return hint.into();
+        }
+        let mut next = self.next_name.get(hint).copied().unwrap_or(1);
+        loop {
+            let name = eco_format!("{hint}_{next}");
+            next += 1;
+            let names = self.names();
+            if !names.contains_key(&name) {
+                names.insert(name.clone(), 0);
+                self.next_name.insert(hint.into(), next);
+                return name;
+            }
+        }
+    }
+
+    /// How many values and nodes have each name.
+    fn names(&mut self) -> &mut FxHashMap<EcoString, u32> {
+        if self.names.is_none() {
+            let mut counts = FxHashMap::default();
+            let values = self.values.iter().filter(|v| v.def != Def::Removed).map(|v| &v.name);
+            let nodes = self.nodes.iter().filter(|n| n.live).filter_map(|n| n.name.as_ref());
+            for n in values.chain(nodes) {
+                *counts.entry(n.clone()).or_insert(0u32) += 1;
+            }
+            self.names = Some(counts);
+        }
+        self.names.get_or_insert_default()
+    }
+
+    pub(crate) fn remember_name(&mut self, name: &EcoString) {
+        if let Some(names) = &mut self.names {
+            *names.entry(name.clone()).or_insert(0) += 1;
+        }
+    }
+
+    pub(crate) fn unremember_name(&mut self, name: &EcoString) {
+        if let Some(n) = self.names.as_mut().and_then(|names| names.get_mut(name)) {
+            *n = n.saturating_sub(1);
+        }
+    }
+
+    /// How many values and nodes have this name now.
+    pub(crate) fn name_count(&mut self, name: &str) -> u32 {
+        self.names().get(name).copied().unwrap_or(0)
+    }
+
+    /// Exchanges the names, and with them the declarations, of two values of one graph.
+    pub(crate) fn swap_names(&mut self, a: ValueId, b: ValueId) {
+        self.forget_spans(a);
+        self.forget_spans(b);
+        let name_a = self.values[a.index()].name.clone();
+        let name_b = std::mem::replace(&mut self.values[b.index()].name, name_a.clone());
+        self.values[a.index()].name = name_b.clone();
+        for v in [a, b] {
+            let (from, to) = if v == a { (&name_a, &name_b) } else { (&name_b, &name_a) };
+            for n in self.touching(v) {
+                self.rename_shards(n, from, to);
+            }
+        }
+        for (graph, _) in [(self.value(a).graph, ()), (self.value(b).graph, ())] {
+            self.touch_graph(graph);
+        }
+    }
+
+    /// The nodes whose written form holds the value's name.
+    fn touching(&self, v: ValueId) -> Vec<NodeId> {
+        let value = self.value(v);
+        let users = value.uses.iter().filter_map(|u| match *u {
+            Use::Node { node, .. } => Some(node),
+            Use::Output { .. } => None,
+        });
+        users.chain(value.producer()).collect()
+    }
+
+    fn forget_spans(&mut self, v: ValueId) {
+        for n in self.touching(v) {
+            self.touch(n);
+        }
+        for (g, _) in self.output_uses(v) {
+            self.touch_graph(g);
+        }
+    }
+
+    /// Renames a value everywhere.
+    ///
+    /// # Errors
+    /// When the name is empty, or another value that is visible in its graph, or in a graph inside it, has it.
+    pub fn rename_value(&mut self, v: ValueId, name: &str) -> Result<()> {
+        if self.name(v) == name {
+            return Ok(());
+        }
+        if name.is_empty() {
+            return Err(Error::edit(format!("`{}` cannot get an empty name", self.name(v))));
+        }
+        // A look at the table of names saves the look at every value where the name is a new one.
+        if self.name_count(name) > 0
+            && let Some(other) = self.name_clash(self.value(v).graph, name)
+        {
+            return Err(Error::edit(format!(
+                "`{}` cannot be renamed to `{name}`: the graph has a value of that name{}",
+                self.name(v),
+                if self.value(other).def == Def::Input { " (an input)" } else { "" }
+            )));
+        }
+        self.set_name(v, name.into());
+        Ok(())
+    }
+
+    /// Whether a value that `graph` sees, or a graph inside it, has this name.
+    pub fn is_name_taken(&mut self, graph: GraphId, name: &str) -> bool {
+        self.name_count(name) > 0 && self.name_clash(graph, name).is_some()
+    }
+
+    /// A value that `graph`, or a graph around or inside it, knows by `name`.
+    pub fn name_clash(&self, graph: GraphId, name: &str) -> Option<ValueId> {
+        let inside = |mut g: GraphId, of: GraphId| loop {
+            if g == of {
+                return true;
+            }
+            match self.graph(g).parent {
+                Some(p) => g = p,
+                None => return false,
+            }
+        };
+        self.values()
+            .find(|(_, v)| v.name == name && (inside(v.graph, graph) || inside(graph, v.graph)))
+            .map(|(id, _)| id)
+    }
+
+    /// Renames without a check.
+    pub(crate) fn set_name(&mut self, v: ValueId, name: EcoString) {
+        self.forget_spans(v);
+        self.remember_name(&name);
+        self.unique_names = false;
+        let graph = self.value(v).graph;
+        let old = std::mem::replace(&mut self.values[v.index()].name, name.clone());
+        self.unremember_name(&old);
+        for n in self.touching(v) {
+            self.rename_shards(n, &old, &name);
+        }
+        self.touch_graph(graph);
+    }
+}

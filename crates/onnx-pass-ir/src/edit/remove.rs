@@ -1,0 +1,145 @@
+//! Removals, and what they leave to be swept.
+
+use crate::error::{Error, Result};
+use crate::model::*;
+use crate::{FunctionId, GraphId, NodeId, ValueId};
+
+impl Model {
+    /// Marks a value as gone.
+    pub(crate) fn mark_removed(&mut self, v: ValueId) {
+        if self.values[v.index()].def == Def::Removed {
+            return;
+        }
+        let name = self.values[v.index()].name.clone();
+        self.unremember_name(&name);
+        let value = &mut self.values[v.index()];
+        value.def = Def::Removed;
+        value.init = None;
+    }
+
+    /// Drops every entry of a graph's lists that belongs to a removed value.
+    pub(crate) fn purge(&mut self, graph: GraphId) {
+        let (graphs, values) = (&mut self.graphs, &mut self.values);
+        let g = &mut graphs[graph.index()];
+        let live = |values: &[Value], v: &ValueId| values[v.index()].def != Def::Removed;
+        g.initializers.retain(|v| live(values, v));
+        g.sparse_initializers.retain(|(v, _)| live(values, v));
+        g.value_info.retain(|v| live(values, v));
+        g.annotations.retain(|a| {
+            let keep = a.value.is_none_or(|v| live(values, &v));
+            if !keep {
+                a.params.iter().for_each(|(_, v)| values[v.index()].pins -= 1);
+            }
+            keep
+        });
+    }
+
+    /// Marks a value as gone and drops what its graph says of it.
+    pub(super) fn forget_value(&mut self, v: ValueId) {
+        let value = &mut self.values[v.index()];
+        let listed = value.info.is_some() || value.init.is_some();
+        let graph = value.graph;
+        value.info = None;
+        self.mark_removed(v);
+        if listed || !self.graphs[graph.index()].annotations.is_empty() {
+            self.purge(graph);
+        }
+    }
+
+    /// Removes a node whose outputs nothing reads, with its subgraphs. What the graph says of the outputs
+    /// (`value_info`, annotations) goes at the next [`Model::sweep`].
+    ///
+    /// # Errors
+    /// When an output is still read.
+    pub fn remove_node(&mut self, node: NodeId) -> Result<()> {
+        if let Some(v) = self.node(node).outputs.iter().flatten().find(|v| !self.is_unused(**v)) {
+            return Err(Error::edit(format!(
+                "{}: output `{}` is still read",
+                self.describe(node),
+                self.name(*v)
+            )));
+        }
+        self.touch(node);
+        let mut doomed = vec![node];
+        while let Some(n) = doomed.pop() {
+            let outputs: Vec<ValueId> = self.node(n).outputs.iter().flatten().copied().collect();
+            for v in outputs {
+                self.mark_removed(v);
+            }
+            for slot in 0..self.node(n).inputs.len() {
+                let (v, pos) = (self.node(n).inputs[slot], self.node(n).use_pos[slot]);
+                if let Some(v) = v {
+                    self.drop_use(v, pos);
+                }
+            }
+            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
+                doomed.extend(self.dismantle(g));
+            }
+            let x = &mut self.nodes[n.index()];
+            x.inputs.clear();
+            x.use_pos.clear();
+            x.attributes.clear();
+            self.unlink_raw(n);
+        }
+        Ok(())
+    }
+
+    /// Takes a graph apart; gives the nodes in it, which are to be removed next.
+    pub(crate) fn dismantle(&mut self, graph: GraphId) -> Vec<NodeId> {
+        while let Some(o) = self.graphs[graph.index()].outputs.pop() {
+            self.drop_use(o.value, o.use_pos);
+        }
+        let g = &mut self.graphs[graph.index()];
+        let own: Vec<ValueId> = g.inputs.drain(..).chain(g.initializers.drain(..)).collect();
+        g.owner = GraphOwner::Detached;
+        for v in own {
+            self.mark_removed(v);
+        }
+        self.node_ids(graph)
+    }
+
+    /// Drops `value_info` entries and annotations of values that are gone, in every graph.
+    pub fn sweep(&mut self) {
+        for g in self.live_graphs() {
+            let graph = self.graph(g);
+            let stale = graph.value_info.iter().any(|v| self.value(*v).def == Def::Removed)
+                || graph
+                    .annotations
+                    .iter()
+                    .any(|a| a.value.is_some_and(|v| self.value(v).def == Def::Removed));
+            if stale {
+                self.purge(g);
+                self.touch_graph(g);
+            }
+        }
+    }
+
+    /// Removes a function that nothing calls any more.
+    pub fn remove_function(&mut self, f: FunctionId) {
+        let key = self.functions[f.index()].key();
+        let key = (key.0.into(), key.1.into(), key.2.into());
+        self.function_index.remove(&key);
+        let graph = self.functions[f.index()].graph;
+        let mut doomed = self.dismantle(graph);
+        while let Some(n) = doomed.pop() {
+            for slot in 0..self.node(n).inputs.len() {
+                let (v, pos) = (self.node(n).inputs[slot], self.node(n).use_pos[slot]);
+                if let Some(v) = v {
+                    self.drop_use(v, pos);
+                }
+            }
+            for v in self.node(n).outputs.clone().into_iter().flatten() {
+                self.mark_removed(v);
+            }
+            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
+                doomed.extend(self.dismantle(g));
+            }
+            let x = &mut self.nodes[n.index()];
+            x.inputs.clear();
+            x.use_pos.clear();
+            self.unlink_raw(n);
+        }
+        self.functions[f.index()].live = false;
+        self.revision += 1;
+    }
+}

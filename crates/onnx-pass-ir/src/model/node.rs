@@ -1,0 +1,160 @@
+//! Nodes.
+
+use ecow::{EcoString, EcoVec};
+use smallvec::SmallVec;
+
+use super::Metadata;
+use crate::span::Span;
+use crate::{AttrValue, Attribute, GraphId, NodeId, ValueId};
+
+/// Four take no more room than one.
+pub(crate) type Operands = SmallVec<[Option<ValueId>; 4]>;
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) name: Option<EcoString>,
+    pub(crate) op_type: EcoString,
+    /// As the file has it.
+    pub(crate) raw_domain: Option<EcoString>,
+    pub(crate) inputs: Operands,
+    /// `use_pos[k]` is the place of input k in its value's use list.
+    pub(crate) use_pos: SmallVec<[u32; 4]>,
+    pub(crate) outputs: Operands,
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) rare: Option<Box<RareNode>>,
+    pub(crate) graph: GraphId,
+    pub(crate) prev: Option<NodeId>,
+    pub(crate) next: Option<NodeId>,
+    pub(crate) live: bool,
+    /// The field in its source; empty once the node or a subgraph of it was changed.
+    pub(crate) src: Span,
+}
+
+/// What few nodes have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RareNode {
+    pub overload: Option<EcoString>,
+    pub doc: Option<EcoString>,
+    pub metadata: Metadata,
+    pub devices: Vec<crate::proto::schema::NodeDeviceConfiguration>,
+    pub rest: EcoVec<u8>,
+}
+
+impl Node {
+    pub(crate) fn rare(&self) -> &RareNode {
+        static NONE: RareNode = RareNode {
+            overload: None,
+            doc: None,
+            metadata: Metadata::new(),
+            devices: Vec::new(),
+            rest: EcoVec::new(),
+        };
+        self.rare.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(crate) fn rare_mut(&mut self) -> &mut RareNode {
+        self.rare.get_or_insert_default()
+    }
+
+    /// `name`; empty when it has none.
+    #[inline]
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or("")
+    }
+    /// `op_type`.
+    #[inline]
+    pub fn op_type(&self) -> &str {
+        &self.op_type
+    }
+    /// The operator's domain; the standard one is empty, also where the file writes `ai.onnx`.
+    #[inline]
+    pub fn domain(&self) -> &str {
+        canonical_domain(self.raw_domain.as_deref().unwrap_or(""))
+    }
+    /// `overload`.
+    pub fn overload(&self) -> &str {
+        self.rare().overload.as_deref().unwrap_or("")
+    }
+    /// `doc_string`.
+    pub fn doc(&self) -> &str {
+        self.rare().doc.as_deref().unwrap_or("")
+    }
+    /// True for this operator of the standard domain.
+    #[inline]
+    pub fn is(&self, op_type: &str) -> bool {
+        self.op_type == op_type && self.domain().is_empty()
+    }
+    /// The inputs; an absent one in the middle, or written as an empty name at the end, is `None`.
+    #[inline]
+    pub fn inputs(&self) -> &[Option<ValueId>] {
+        &self.inputs
+    }
+    /// Input `k`; `None` when it is absent.
+    #[inline]
+    pub fn input(&self, k: usize) -> Option<ValueId> {
+        self.inputs.get(k).copied().flatten()
+    }
+    /// The outputs; an absent one is `None`.
+    #[inline]
+    pub fn outputs(&self) -> &[Option<ValueId>] {
+        &self.outputs
+    }
+    /// Output `k`; `None` when it is absent.
+    #[inline]
+    pub fn output(&self, k: usize) -> Option<ValueId> {
+        self.outputs.get(k).copied().flatten()
+    }
+    /// The attributes, in file order.
+    #[inline]
+    pub fn attributes(&self) -> &[Attribute] {
+        &self.attributes
+    }
+    /// The attribute of that name.
+    #[inline]
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.attributes.iter().find(|a| a.name == name)
+    }
+    /// The integer attribute of that name.
+    #[inline]
+    pub fn int(&self, name: &str) -> Option<i64> {
+        self.attribute(name)?.as_int()
+    }
+    /// The integer-list attribute of that name.
+    #[inline]
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.attribute(name)?.as_ints()
+    }
+    /// The float attribute of that name.
+    pub fn float(&self, name: &str) -> Option<f32> {
+        self.attribute(name)?.as_float()
+    }
+    /// The string attribute of that name.
+    pub fn str(&self, name: &str) -> Option<&str> {
+        self.attribute(name)?.as_str()
+    }
+    /// `metadata_props`.
+    pub fn metadata(&self) -> &[(EcoString, EcoString)] {
+        &self.rare().metadata
+    }
+    /// The graph that it stands in.
+    #[inline]
+    pub fn graph(&self) -> GraphId {
+        self.graph
+    }
+    /// Whether an attribute holds a graph.
+    #[inline]
+    pub fn has_subgraphs(&self) -> bool {
+        self.attributes.iter().any(|a| matches!(a.value, AttrValue::Graph(_) | AttrValue::Graphs(_)))
+    }
+    /// The graphs in its attributes.
+    pub fn subgraphs(&self) -> impl Iterator<Item = GraphId> + '_ {
+        self.attributes.iter().flat_map(|a| a.value.graphs().iter().copied())
+    }
+}
+
+/// The empty name for the standard domain, whatever way it is written.
+#[inline]
+pub fn canonical_domain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
