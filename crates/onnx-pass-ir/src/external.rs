@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ecow::EcoString;
 
 use crate::error::{Error, Result};
+use crate::model::Metadata;
 
 /// Where the `location`s of a model's external tensors are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +29,14 @@ pub struct External {
     /// The number of bytes; `None` when the file does not say.
     pub length: Option<u64>,
     /// All entries in file order, for those that this crate does not read (`checksum`, …).
-    pub entries: Vec<(EcoString, EcoString)>,
+    pub entries: Metadata,
     /// The folder that `location` is relative to.
     pub root: Arc<ExternalRoot>,
 }
 
 impl External {
     /// Reads the key-value form.
-    pub(crate) fn from_entries(
-        entries: Vec<(EcoString, EcoString)>,
-        root: Arc<ExternalRoot>,
-    ) -> Result<Self, String> {
+    pub(crate) fn from_entries(entries: Metadata, root: Arc<ExternalRoot>) -> Result<Self, String> {
         let get = |k: &str| entries.iter().find(|(key, _)| key == k).map(|(_, v)| v);
         let number = |k: &str| match get(k) {
             None => Ok(None),
@@ -56,7 +54,7 @@ impl External {
             ("offset".into(), ecow::eco_format!("{offset}")),
             ("length".into(), ecow::eco_format!("{length}")),
         ];
-        External { location: location.into(), offset, length: Some(length), entries, root }
+        External { location: location.into(), offset, length: Some(length), entries: entries.into(), root }
     }
 
     /// True when both name the same bytes of the same file.

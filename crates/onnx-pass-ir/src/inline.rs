@@ -295,6 +295,15 @@ impl Copier<'_> {
         };
         m.nodes[copy.index()] = n;
         m.link_raw(copy, graph, before);
+        if !old.rare().devices.is_empty() {
+            let inputs = old.inputs.iter().flatten().copied();
+            let operands: Vec<ValueId> = inputs.chain(old.outputs.iter().flatten().copied()).collect();
+            for v in operands {
+                let to = self.map.get(&v).copied().flatten().unwrap_or(v);
+                let (from, to) = (m.name(v).to_owned(), m.name(to).to_owned());
+                m.rename_shards(copy, &from, &to);
+            }
+        }
         for v in &old.inputs {
             let v = v.and_then(|v| self.map.get(&v).copied().unwrap_or(Some(v)));
             m.push_input_raw(copy, v);
@@ -349,7 +358,8 @@ impl Copier<'_> {
         let mapped = |c: &Self, v: ValueId| c.map.get(&v).copied().flatten().unwrap_or(v);
         m.graphs[copy.index()].inputs = old.inputs.iter().map(|v| mapped(self, *v)).collect();
         m.graphs[copy.index()].initializers = old.initializers.iter().map(|v| mapped(self, *v)).collect();
-        (m.graphs[copy.index()].name, m.graphs[copy.index()].doc) = (old.name.clone(), old.doc.clone());
+        let to = &mut m.graphs[copy.index()];
+        (to.name, to.doc, to.metadata, to.rest) = (old.name, old.doc, old.metadata, old.rest);
         for n in m.node_ids(g) {
             self.node(m, n, copy, Place::End(copy))?;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{NewNode, Place};
 use crate::error::{Error, Result};
 use crate::model::*;
+use crate::proto::devices;
 use crate::{Attribute, GraphId, NodeId, Tensor, ValueId};
 
 impl Model {
@@ -81,12 +82,12 @@ impl Model {
         self.rename_shards(node, &from, &to);
     }
 
-    pub(super) fn rename_shards(&mut self, node: NodeId, from: &str, to: &str) {
+    pub(crate) fn rename_shards(&mut self, node: NodeId, from: &str, to: &str) {
         let Some(rare) = &mut self.nodes[node.index()].rare else { return };
-        let specs = rare.devices.iter_mut().flat_map(|d| &mut d.sharding_spec);
-        for s in specs {
-            if s.tensor_name.as_deref() == Some(from) {
-                s.tensor_name = Some(to.to_string());
+        for d in &mut rare.devices {
+            // Reading has seen that it can be walked.
+            if let Ok(renamed) = devices::rename(d, from, to) {
+                *d = renamed.as_slice().into();
             }
         }
     }

@@ -16,7 +16,7 @@ use super::stage::Staged;
 use super::write::{Target, Weights, WriteOptions};
 use crate::error::{Error, Result};
 use crate::external::{External, ExternalRoot, inside};
-use crate::model::Model;
+use crate::model::{Metadata, Model};
 use crate::proto::plan::{Placed, Plan, Site, tensors};
 use crate::tensor::{DataFile, Store, Tensor, TensorData};
 
@@ -169,9 +169,7 @@ impl<'m> Job<'m> {
         for (t, site) in group {
             let TensorData::External(e) = &t.data else { continue };
             let mut entries = e.entries.clone();
-            for (_, value) in entries.iter_mut().filter(|(k, _)| k == "location") {
-                value.clone_from(location);
-            }
+            entries.set("location", location);
             self.plan.place(self.model, t, *site, Placed::At(entries));
         }
     }
@@ -265,11 +263,11 @@ impl<'m> Job<'m> {
         for (t, site) in group {
             let Some((offset, length)) = spans.get(&Arc::as_ptr(t).addr()) else { continue };
             let at = |k: &str, v: EcoString| (EcoString::from(k), v);
-            let entries = vec![
+            let entries = Metadata::from(vec![
                 at("location", name.clone()),
                 at("offset", eco_format!("{offset}")),
                 at("length", eco_format!("{length}")),
-            ];
+            ]);
             self.plan.place(self.model, t, *site, Placed::At(entries));
         }
         Ok(name)

@@ -46,6 +46,8 @@ pub struct QuantAnnotation {
     pub value: Option<ValueId>,
     /// `SCALE_TENSOR`, `ZERO_POINT_TENSOR`, … and the values that hold them.
     pub params: Vec<(EcoString, ValueId)>,
+    /// The messages of `params`, as they were read, of those that hold more; as long as it is, or empty.
+    pub(crate) messages: Vec<Option<EcoVec<u8>>>,
     /// Parameters that name no value, kept as they are.
     pub(crate) dangling: Metadata,
     /// The annotated name where it names no value.

@@ -3,6 +3,7 @@
 mod graph;
 mod look;
 mod node;
+mod odd;
 mod value;
 
 use std::sync::Arc;
@@ -17,11 +18,10 @@ use crate::{Attribute, FunctionId, GraphId, ValueId};
 pub use graph::{Graph, GraphOutput, GraphOwner, QuantAnnotation};
 pub use look::Nodes;
 pub use node::{Node, canonical_domain};
+pub use odd::Metadata;
+pub(crate) use odd::Odd;
 pub(crate) use value::Declared;
 pub use value::{Def, Use, Value, ValueInfo};
-
-/// `metadata_props`: key-value pairs in file order.
-pub type Metadata = Vec<(EcoString, EcoString)>;
 
 /// `OperatorSetIdProto`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct Function {
     pub attribute_defaults: Vec<Attribute>,
     /// The opsets that the body's operators are resolved by.
     pub opset_imports: Vec<OpsetImport>,
+    /// What the schema does not know of `opset_imports`.
+    pub(crate) odd_imports: Odd<OpsetImport>,
     pub(crate) src: Bytes,
     pub(crate) live: bool,
 }
@@ -91,6 +93,8 @@ pub struct Binding {
     pub key: (Option<EcoString>, Option<ValueId>),
     /// The value's text, and the value that it names.
     pub value: (Option<EcoString>, Option<ValueId>),
+    /// The message as it was read, where it holds more.
+    pub(crate) message: Option<EcoVec<u8>>,
 }
 
 /// What stands in `ModelProto` beside the graphs.
@@ -112,6 +116,8 @@ pub struct Header {
     pub metadata: Metadata,
     /// `opset_import`
     pub opset_imports: Vec<OpsetImport>,
+    /// What the schema does not know of `opset_imports`.
+    pub(crate) odd_imports: Odd<OpsetImport>,
     pub(crate) configurations: Vec<Bytes>,
     pub(crate) rest: EcoVec<u8>,
 }

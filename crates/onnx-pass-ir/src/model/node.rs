@@ -37,7 +37,8 @@ pub(crate) struct RareNode {
     pub overload: Option<EcoString>,
     pub doc: Option<EcoString>,
     pub metadata: Metadata,
-    pub devices: Vec<crate::proto::schema::NodeDeviceConfiguration>,
+    /// Each `NodeDeviceConfigurationProto` as it stands.
+    pub devices: Vec<EcoVec<u8>>,
     pub rest: EcoVec<u8>,
 }
 

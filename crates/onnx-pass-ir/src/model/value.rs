@@ -73,8 +73,10 @@ pub(crate) struct RareInfo {
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub ty: Type,
-    /// The field in its source, so that what the schema does not know of it stays when a value is renamed.
+    /// The field in its source, from which it is written when a value is renamed; empty when made by us.
     pub src: Bytes,
+    /// The message that it was read from, or that was here before, where the schema does not know all of it.
+    pub odd: Bytes,
 }
 
 impl ValueInfo {
@@ -111,7 +113,8 @@ impl ValueInfo {
     }
 
     pub(crate) fn set_ty(&mut self, ty: Option<Type>) {
-        self.ty = ty.map(|ty| Arc::new(Declared { ty, src: Bytes::new() }));
+        let odd = self.ty.as_ref().map(|d| d.odd.clone()).unwrap_or_default();
+        self.ty = ty.map(|ty| Arc::new(Declared { ty, src: Bytes::new(), odd }));
         self.src = Span::NONE;
     }
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ecow::{EcoString, EcoVec};
-use prost::Message;
 use rustc_hash::FxHashMap;
 
+use super::devices;
 use super::parts::{At, Bad, Context, Outcome, Rest, Types, opset, pair, pairs, ty};
-use super::schema;
 use super::wire::{Field, Fields};
 use crate::external::ExternalRoot;
 use crate::model::*;
@@ -95,7 +94,10 @@ impl<'a> Decoder<'a> {
                 6 => h.doc = Some(f.str()?.into()),
                 7 if graph.is_some() => return Err("two graphs in one model".into()),
                 7 => graph = Some(f.len()?),
-                8 => h.opset_imports.push(opset(&f).at(|| "opset_import".into())?),
+                8 => {
+                    let (imports, odd) = (&mut h.opset_imports, &mut h.odd_imports);
+                    opset(imports, odd, &f).at(|| "opset_import".into())?;
+                }
                 14 => pairs(&mut h.metadata, &f).at(|| "metadata_props".into())?,
                 20 => training.push(f),
                 25 => functions.push(f),
@@ -302,10 +304,10 @@ impl<'a> Decoder<'a> {
                 6 => n.rare_mut().doc = Some(f.str()?.into()),
                 7 => n.raw_domain = Some(self.intern(f.str()?)),
                 8 => n.rare_mut().overload = Some(f.str()?.into()),
-                9 => n.rare_mut().metadata.push(pair(&f)?),
+                9 => pairs(&mut n.rare_mut().metadata, &f)?,
                 10 => {
-                    let device = schema::NodeDeviceConfiguration::decode(f.len()?);
-                    n.rare_mut().devices.push(device.map_err(|e| e.to_string())?);
+                    devices::check(f.len()?)?;
+                    n.rare_mut().devices.push(f.len()?.into());
                 }
                 _ => n.rare_mut().rest.extend_from_slice(f.whole),
             }
@@ -317,14 +319,31 @@ impl<'a> Decoder<'a> {
 
     /// Reads an attribute. Graphs in it are handed to `graph` with their place in the list; the value holds
     /// the main graph's id until they are read.
-    fn attribute(&mut self, field: &Field<'a>, mut graph: impl FnMut(usize, &'a [u8])) -> Outcome<Attribute> {
+    fn attribute(&mut self, field: &Field<'a>, graph: impl FnMut(usize, &'a [u8])) -> Outcome<Attribute> {
+        self.attribute_of(field, ANY_VALUE, graph)
+    }
+
+    /// Reads an attribute of whose values those count whose fields are in `given`, a set of numbers; others, which
+    /// its type says nothing of, are kept as they stand.
+    fn attribute_of(
+        &mut self,
+        field: &Field<'a>,
+        given: u32,
+        mut graph: impl FnMut(usize, &'a [u8]),
+    ) -> Outcome<Attribute> {
         let mut fields = Fields::of(field)?;
         let (mut name, mut doc, mut kind, mut reference) = (EcoString::new(), None, None, None);
         let (mut one, mut floats, mut ints, mut strings) = (None, Vec::new(), Vec::new(), Vec::new());
         let (mut tensors, mut graphs, mut sparse, mut types) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut rest = Rest::default();
+        let (mut seen, mut unknown_type, mut rest) = (0u32, None, Rest::default());
         while let Some(f) = fields.next()? {
+            let bit = if f.number < 32 { 1 << f.number & ANY_VALUE } else { 0 };
+            if bit & !given != 0 {
+                rest.push(&f);
+                continue;
+            }
+            seen |= bit;
             match f.number {
                 1 => name = self.intern(f.str()?),
                 2 => one = Some(AttrValue::Float(f.float()?)),
@@ -332,50 +351,54 @@ impl<'a> Decoder<'a> {
                 4 => one = Some(AttrValue::String(self.cx.slice(f.len()?))),
                 5 => one = Some(AttrValue::Tensor(Arc::new(self.cx.tensor(&f).at(|| "t".into())?))),
                 6 => {
-                    graph(0, f.len()?);
+                    graphs = vec![f.len()?];
                     one = Some(AttrValue::Graph(self.model.main));
                 }
                 7 => f.floats(&mut floats)?,
                 8 => f.ints(&mut ints)?,
                 9 => strings.push(self.cx.slice(f.len()?)),
                 10 => tensors.push(Arc::new(self.cx.tensor(&f).at(|| "tensors".into())?)),
-                11 => {
-                    graph(graphs.len(), f.len()?);
-                    graphs.push(self.model.main);
-                }
+                11 => graphs.push(f.len()?),
                 13 => doc = Some(f.str()?.into()),
-                14 => one = Some(AttrValue::Type(Box::new(ty(&f, 0)?))),
-                15 => types.push(ty(&f, 0)?),
-                20 => kind = Some(f.int32()?),
+                14 => one = Some(AttrValue::Type(Box::new(ty(&f, 0, &mut false)?))),
+                15 => types.push(ty(&f, 0, &mut false)?),
+                20 => {
+                    kind = Some(f.int32()?);
+                    unknown_type = Some(f);
+                }
                 21 => reference = Some(EcoString::from(f.str()?)),
                 22 => one = Some(AttrValue::SparseTensor(Arc::new(self.cx.sparse_tensor(&f)?))),
                 23 => sparse.push(Arc::new(self.cx.sparse_tensor(&f)?)),
                 _ => rest.push(&f),
             }
         }
+        let reference = reference.filter(|name| !name.is_empty());
+        let meant = if reference.is_some() { 1 << 21 } else { value_field(kind.unwrap_or(0), seen) };
+        if seen & !meant != 0 {
+            return self.attribute_of(field, meant, graph);
+        }
         let value = match reference {
-            Some(name) if !name.is_empty() => AttrValue::Ref { name, kind: kind.unwrap_or(0) },
-            // A file of IR 1 has no `type`: the field that is set tells.
-            _ => match kind.unwrap_or(0) {
-                0 | 1..=5 | 11 | 13 if one.is_some() => one.unwrap_or(AttrValue::Undefined),
-                1 => AttrValue::Float(0.0),
-                2 => AttrValue::Int(0),
-                3 => AttrValue::String(Bytes::new()),
-                6 => AttrValue::Floats(floats),
-                7 => AttrValue::Ints(ints),
-                8 => AttrValue::Strings(strings),
-                9 => AttrValue::Tensors(tensors),
-                10 => AttrValue::Graphs(graphs),
-                12 => AttrValue::SparseTensors(sparse),
-                14 => AttrValue::Types(types),
-                0 if !floats.is_empty() => AttrValue::Floats(floats),
-                0 if !ints.is_empty() => AttrValue::Ints(ints),
-                0 if !strings.is_empty() => AttrValue::Strings(strings),
-                0 if !tensors.is_empty() => AttrValue::Tensors(tensors),
-                0 if !graphs.is_empty() => AttrValue::Graphs(graphs),
+            Some(name) => AttrValue::Ref { name, kind: kind.unwrap_or(0) },
+            None => match (meant.trailing_zeros(), one) {
+                (2 | 3 | 4 | 5 | 6 | 14 | 22, Some(one)) => one,
+                (2, None) => AttrValue::Float(0.0),
+                (3, None) => AttrValue::Int(0),
+                (4, None) => AttrValue::String(Bytes::new()),
+                (7, _) => AttrValue::Floats(floats),
+                (8, _) => AttrValue::Ints(ints),
+                (9, _) => AttrValue::Strings(strings),
+                (10, _) => AttrValue::Tensors(tensors),
+                (11, _) => AttrValue::Graphs(vec![self.model.main; graphs.len()]),
+                (15, _) => AttrValue::Types(types),
+                (23, _) => AttrValue::SparseTensors(sparse),
                 _ => AttrValue::Undefined,
             },
         };
+        graphs.into_iter().enumerate().for_each(|(k, payload)| graph(k, payload));
+        // A type without its value, or one that is newer than this program.
+        if let (AttrValue::Undefined, Some(f)) = (&value, unknown_type) {
+            rest.push(&f);
+        }
         Ok(Attribute { name, value, doc, rest: rest.take(), src: self.cx.slice(field.whole) })
     }
 
@@ -406,33 +429,39 @@ impl<'a> Decoder<'a> {
     }
 
     fn annotation(&mut self, f: &Field<'a>, id: GraphId) -> Outcome<()> {
-        let a = schema::TensorAnnotation::decode(f.len()?).map_err(|e| e.to_string())?;
         let mut out = QuantAnnotation {
-            value: a.tensor_name.as_deref().and_then(|n| self.lookup(n)),
+            value: None,
             params: Vec::new(),
+            messages: Vec::new(),
             dangling: Metadata::new(),
             dangling_name: None,
             rest: EcoVec::new(),
         };
-        if out.value.is_none() {
-            out.dangling_name = a.tensor_name.map(Into::into);
-        }
-        for p in a.quant_parameter_tensor_names {
-            let (key, name) = (p.key.unwrap_or_default(), p.value.unwrap_or_default());
-            match self.lookup(&name) {
-                Some(v) => {
-                    self.model.values[v.index()].pins += 1;
-                    out.params.push((key.into(), v));
-                }
-                None => out.dangling.push((key.into(), name.into())),
-            }
-        }
         let mut fields = Fields::new(f.len()?);
         let mut rest = Rest::default();
         while let Some(f) = fields.next()? {
-            if !matches!(f.number, 1 | 2) {
-                rest.push(&f);
+            match f.number {
+                1 => {
+                    let name = f.str()?;
+                    out.value = self.lookup(name);
+                    out.dangling_name = out.value.is_none().then(|| name.into());
+                }
+                2 => {
+                    let (pair, message) = pair(&f)?;
+                    match self.lookup(&pair.1) {
+                        Some(v) => {
+                            self.model.values[v.index()].pins += 1;
+                            out.params.push((pair.0, v));
+                            out.messages.push(message);
+                        }
+                        None => out.dangling.add(pair, message),
+                    }
+                }
+                _ => rest.push(&f),
             }
+        }
+        if out.messages.iter().all(Option::is_none) {
+            out.messages.clear();
         }
         out.rest = rest.take();
         self.model.graphs[id.index()].annotations.push(out);
@@ -471,17 +500,25 @@ impl<'a> Decoder<'a> {
             *(if k == 0 { &mut t.initialization } else { &mut t.algorithm }) = Some(id);
         }
         for f in bindings {
-            let b = schema::StringStringEntry::decode(f.len()?).map_err(|e| e.to_string())?;
-            let mut find = |name: Option<String>| {
+            let (mut key, mut value, mut odd) = (None, None, false);
+            let mut fields = Fields::new(f.len()?);
+            while let Some(f) = fields.next()? {
+                match f.number {
+                    1 => key = Some(f.str()?),
+                    2 => value = Some(f.str()?),
+                    _ => odd = true,
+                }
+            }
+            let mut find = |name: Option<&str>| {
                 let v = name
-                    .as_deref()
                     .and_then(|n| scopes.iter().find_map(|s| s.get(n)).copied().or_else(|| self.lookup(n)));
                 if let Some(v) = v {
                     self.model.values[v.index()].pins += 1;
                 }
                 (name.map(EcoString::from), v)
             };
-            let binding = Binding { key: find(b.key), value: find(b.value) };
+            let message = if odd { Some(f.len()?.into()) } else { None };
+            let binding = Binding { key: find(key), value: find(value), message };
             (if f.number == 3 { &mut t.initialization_binding } else { &mut t.update_binding }).push(binding);
         }
         self.model.training.push(t);
@@ -500,6 +537,7 @@ impl<'a> Decoder<'a> {
             attributes: Vec::new(),
             attribute_defaults: Vec::new(),
             opset_imports: Vec::new(),
+            odd_imports: Odd::none(),
             src: self.cx.slice(field.whole),
             live: true,
         };
@@ -514,7 +552,7 @@ impl<'a> Decoder<'a> {
                 6 => out.attributes.push(f.str()?.into()),
                 7 => body.nodes.push(f.whole),
                 8 => doc = Some(f.str()?.into()),
-                9 => out.opset_imports.push(opset(&f)?),
+                9 => opset(&mut out.opset_imports, &mut out.odd_imports, &f)?,
                 10 => out.domain = Some(f.str()?.into()),
                 11 => {
                     let mut graphs = 0;
@@ -548,6 +586,20 @@ impl<'a> Decoder<'a> {
         });
         self.scopes.pop();
         read.at(|| format!("\"{name}\""))
+    }
+}
+
+/// The numbers of the fields of an `AttributeProto` that hold its value, or refer to it, as a set.
+const ANY_VALUE: u32 = 0b1110_0000_1100_1111_1111_1100;
+
+/// The field, as a set of one, that an attribute of this type has its value in; `seen` are those that are there. A
+/// file of IR 1 has no type, so the field that is set tells.
+fn value_field(kind: i32, seen: u32) -> u32 {
+    let fields = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 23, 14, 15];
+    match usize::try_from(kind) {
+        Ok(0) => fields.iter().map(|f| 1 << f).find(|f| seen & f != 0).unwrap_or(0),
+        Ok(kind) => fields.get(kind - 1).map_or(0, |f| 1 << f),
+        Err(_) => 0,
     }
 }
 

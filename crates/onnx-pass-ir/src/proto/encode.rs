@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::encode_parts::{opset, pair, sparse_tensor, tensor, value_info};
+use super::encode_parts::{opsets, pairs, sparse_tensor, tensor, ty, value_info};
 use super::plan::Plan;
 use super::rope::Rope;
-use super::schema;
+use super::wire::{Fields, all_within, rewritten, split_field, within};
 use crate::model::*;
 use crate::{AttrValue, Attribute, Error, GraphId, MAX_NESTED_GRAPHS, ValueId};
 
@@ -71,12 +71,8 @@ impl<'m> Encoder<'m> {
         let mark = self.rope.begin(7);
         self.graph(m.main, 0)?;
         self.rope.end(mark);
-        for o in &h.opset_imports {
-            opset(&mut self.rope, 8, o);
-        }
-        for p in &h.metadata {
-            pair(&mut self.rope, 14, p);
-        }
+        opsets(&mut self.rope, 8, &h.opset_imports, &h.odd_imports);
+        pairs(&mut self.rope, 14, &h.metadata);
         for t in &m.training {
             let mark = self.rope.begin(20);
             self.training(t)?;
@@ -132,9 +128,7 @@ impl<'m> Encoder<'m> {
         for (v, t) in &g.sparse_initializers {
             sparse_tensor(&mut self.rope, 15, t, Some(self.m.name(*v)), self.how);
         }
-        for p in &g.metadata {
-            pair(&mut self.rope, 16, p);
-        }
+        pairs(&mut self.rope, 16, &g.metadata);
         self.rope.raw(&g.rest);
         Ok(())
     }
@@ -181,11 +175,9 @@ impl<'m> Encoder<'m> {
         self.rope.opt_str(6, rare.doc.as_deref());
         self.rope.opt_str(7, n.raw_domain.as_deref());
         self.rope.opt_str(8, rare.overload.as_deref());
-        for p in &rare.metadata {
-            pair(&mut self.rope, 9, p);
-        }
+        pairs(&mut self.rope, 9, &rare.metadata);
         for d in &rare.devices {
-            self.rope.message(10, d);
+            self.rope.bytes(10, d);
         }
         self.rope.raw(&rare.rest);
         Ok(())
@@ -217,8 +209,12 @@ impl<'m> Encoder<'m> {
                     self.rope.end(mark);
                 }
             }
-            AttrValue::Type(t) => super::encode_parts::ty(&mut self.rope, 14, t),
-            AttrValue::Types(v) => v.iter().for_each(|t| super::encode_parts::ty(&mut self.rope, 15, t)),
+            AttrValue::Type(t) => ty(&mut self.rope, 14, t, within(&source(&a.src), 14)),
+            AttrValue::Types(v) => {
+                let source = source(&a.src);
+                let mut like = all_within(&source, 15);
+                v.iter().for_each(|t| ty(&mut self.rope, 15, t, like.next().unwrap_or(&[])));
+            }
             _ => {}
         }
         self.rope.opt_str(13, a.doc.as_deref());
@@ -239,22 +235,16 @@ impl<'m> Encoder<'m> {
     }
 
     fn annotation(&mut self, a: &QuantAnnotation) {
-        let entry = |key: &str, value: &str| schema::StringStringEntry {
-            key: Some(key.into()),
-            value: Some(value.into()),
-        };
-        let message = schema::TensorAnnotation {
-            tensor_name: a
-                .value
-                .map(|v| self.m.name(v).to_string())
-                .or_else(|| a.dangling_name.as_ref().map(ToString::to_string)),
-            quant_parameter_tensor_names: (a.params.iter().map(|(k, v)| entry(k, self.m.name(*v))))
-                .chain(a.dangling.iter().map(|(k, n)| entry(k, n)))
-                .collect(),
-        };
-        let mut payload = prost::Message::encode_to_vec(&message);
-        payload.extend_from_slice(&a.rest);
-        self.rope.bytes(14, &payload);
+        let mark = self.rope.begin(14);
+        let name = a.value.map(|v| self.m.name(v)).or(a.dangling_name.as_deref());
+        self.rope.opt_str(1, name);
+        for (k, (key, v)) in a.params.iter().enumerate() {
+            let (name, message) = (self.m.name(*v), a.messages.get(k).and_then(Option::as_deref));
+            entry(&mut self.rope, 2, message, (Some(key), Some(name)));
+        }
+        pairs(&mut self.rope, 2, &a.dangling);
+        self.rope.raw(&a.rest);
+        self.rope.end(mark);
     }
 
     fn training(&mut self, t: &TrainingInfo) -> Result<(), Error> {
@@ -267,12 +257,11 @@ impl<'m> Encoder<'m> {
         }
         for (number, bindings) in [(3, &t.initialization_binding), (4, &t.update_binding)] {
             for b in bindings {
-                let text = |(name, v): &(Option<_>, Option<ValueId>)| match v {
-                    Some(v) => Some(self.m.name(*v).to_string()),
-                    None => name.as_ref().map(|n: &ecow::EcoString| n.to_string()),
-                };
-                let entry = schema::StringStringEntry { key: text(&b.key), value: text(&b.value) };
-                self.rope.message(number, &entry);
+                let [key, value] = [&b.key, &b.value].map(|(name, v)| match v {
+                    Some(v) => Some(self.m.name(*v)),
+                    None => name.as_deref(),
+                });
+                entry(&mut self.rope, number, b.message.as_deref(), (key, value));
             }
         }
         self.rope.raw(&t.rest);
@@ -293,9 +282,7 @@ impl<'m> Encoder<'m> {
         }
         self.nodes(f.graph, 7, 0)?;
         self.rope.opt_str(8, g.doc.as_deref());
-        for o in &f.opset_imports {
-            opset(&mut self.rope, 9, o);
-        }
+        opsets(&mut self.rope, 9, &f.opset_imports, &f.odd_imports);
         self.rope.opt_str(10, f.domain.as_deref());
         for a in &f.attribute_defaults {
             self.attribute(11, a, 0)?;
@@ -310,12 +297,33 @@ impl<'m> Encoder<'m> {
         }
         self.value_infos(g, 12);
         self.rope.opt_str(13, f.overload.as_deref());
-        for p in &g.metadata {
-            pair(&mut self.rope, 14, p);
-        }
+        pairs(&mut self.rope, 14, &g.metadata);
         self.rope.raw(&g.rest);
         Ok(())
     }
+}
+
+/// A key-value pair whose texts may be other ones than in the `message` that it was read from.
+fn entry(rope: &mut Rope, number: u32, message: Option<&[u8]>, (key, value): (Option<&str>, Option<&str>)) {
+    let text = |number| if number == 1 { key } else { value };
+    let kept = message.and_then(|m| {
+        // Reading has seen that it can be walked.
+        rewritten(m, |f| Ok(text(f.number).filter(|_| f.number < 3).map(|t| t.as_bytes().to_vec()))).ok()
+    });
+    match kept {
+        Some(message) => rope.bytes(number, &message),
+        None => {
+            let mark = rope.begin(number);
+            rope.opt_str(1, key);
+            rope.opt_str(2, value);
+            rope.end(mark);
+        }
+    }
+}
+
+/// The message that an element was read from; empty when made by us.
+fn source(field: &Bytes) -> Bytes {
+    if field.is_empty() { Bytes::new() } else { split_field(field).map(|f| f.1).unwrap_or_default() }
 }
 
 /// A model as one byte string.
@@ -360,7 +368,7 @@ impl<'m> Parts<'m> {
         write: impl FnOnce(&mut Encoder<'m>) -> Result<(), Error>,
     ) -> Result<Vec<u8>, Error> {
         let whole = Bytes::from(self.fields(write)?);
-        Ok(super::wire::split_field(&whole)?.1.to_vec())
+        Ok(split_field(&whole)?.1.to_vec())
     }
 
     /// An `AttributeProto`.
@@ -385,11 +393,23 @@ impl<'m> Parts<'m> {
     /// fields which the schema does not know.
     pub fn unusual_type(&mut self, d: &Declared, carried: bool) -> Result<Option<Vec<u8>>, Error> {
         let anew = self.payload(|e| {
-            super::encode_parts::ty(&mut e.rope, 2, &d.ty);
+            ty(&mut e.rope, 2, &d.ty, &d.odd);
             Ok(())
         })?;
-        let source = if d.src.is_empty() { Bytes::new() } else { super::wire::split_field(&d.src)?.1 };
-        Ok(if source.len() > anew.len() { Some(source.to_vec()) } else { (!carried).then_some(anew) })
+        Ok((!carried || !d.odd.is_empty()).then_some(anew))
+    }
+
+    /// Whether the type that an attribute holds has fields which the schema does not know.
+    pub fn has_odd_type(&self, a: &Attribute) -> bool {
+        let (source, mut odd) = (source(&a.src), false);
+        let mut fields = Fields::new(&source);
+        while let Ok(Some(f)) = fields.next() {
+            if f.number == 14 {
+                // Reading has seen that it is one.
+                let _ = super::parts::ty(&f, 0, &mut odd);
+            }
+        }
+        odd
     }
 
     /// A graph's sparse initializer as a field.
@@ -421,7 +441,7 @@ impl<'m> Parts<'m> {
     /// A node's device configurations as fields.
     pub fn devices(&mut self, n: &Node) -> Result<Vec<u8>, Error> {
         self.fields(|e| {
-            n.rare().devices.iter().for_each(|d| e.rope.message(10, d));
+            n.rare().devices.iter().for_each(|d| e.rope.bytes(10, d));
             Ok(())
         })
     }

@@ -1,26 +1,36 @@
 //! Encoding of the leaf messages.
 
-use ecow::EcoString;
-
 use super::encode::How;
 use super::plan::Placed;
 use super::rope::Rope;
-use super::schema;
-use super::wire::Fields;
-use crate::model::{OpsetImport, ValueInfo};
+use super::wire::{Fields, all_within, within};
+use crate::model::{Metadata, Odd, OpsetImport, ValueInfo};
 use crate::tensor::{SparseTensor, Tensor, TensorData};
-use crate::types::{Dim, TensorType, Type, TypeKind};
+use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
 
-pub(crate) fn pair(rope: &mut Rope, number: u32, (key, value): &(EcoString, EcoString)) {
-    let mark = rope.begin(number);
-    rope.str(1, key);
-    rope.str(2, value);
-    rope.end(mark);
+pub(crate) fn pairs(rope: &mut Rope, number: u32, list: &Metadata) {
+    for ((key, value), message) in list.messages() {
+        if let Some(message) = message {
+            rope.bytes(number, message);
+            continue;
+        }
+        let mark = rope.begin(number);
+        rope.str(1, key);
+        rope.str(2, value);
+        rope.end(mark);
+    }
 }
 
-pub(crate) fn opset(rope: &mut Rope, number: u32, o: &OpsetImport) {
-    let m = schema::OperatorSetId { domain: o.domain.as_ref().map(ToString::to_string), version: o.version };
-    rope.message(number, &m);
+pub(crate) fn opsets(rope: &mut Rope, number: u32, list: &[OpsetImport], odd: &Odd<OpsetImport>) {
+    for (o, rest) in odd.along(list) {
+        let mark = rope.begin(number);
+        rope.opt_str(1, o.domain.as_deref());
+        if let Some(v) = o.version {
+            rope.int(2, v);
+        }
+        rope.raw(rest.unwrap_or_default());
+        rope.end(mark);
+    }
 }
 
 /// A tensor; `name` is the initializer's, `None` keeps the tensor's own.
@@ -59,18 +69,16 @@ pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str
         (None, TensorData::External(e)) => external(rope, &e.entries),
         _ => {}
     }
-    for p in &t.metadata {
-        pair(rope, 16, p);
-    }
+    pairs(rope, 16, &t.metadata);
     match placed {
-        Some(_) => rope.raw(&without_location(&t.rest)),
+        Some(_) => rope.raw(&without_contents(&t.rest)),
         None => rope.raw(&t.rest),
     }
     rope.end(mark);
 }
 
-fn external(rope: &mut Rope, entries: &[(EcoString, EcoString)]) {
-    entries.iter().for_each(|p| pair(rope, 13, p));
+fn external(rope: &mut Rope, entries: &Metadata) {
+    pairs(rope, 13, entries);
     rope.int(14, 1);
 }
 
@@ -85,11 +93,11 @@ fn typed(rope: &mut Rope, t: &Tensor, range: std::ops::RangeInclusive<u8>) {
     }
 }
 
-/// The unknown fields without an explicit `data_location`, which no longer holds.
-fn without_location(rest: &[u8]) -> Vec<u8> {
+/// The fields that are kept, without those that tell of contents, or of their place, which no longer hold.
+fn without_contents(rest: &[u8]) -> Vec<u8> {
     let (mut out, mut fields) = (Vec::new(), Fields::new(rest));
     while let Ok(Some(f)) = fields.next() {
-        if f.number != 14 {
+        if !matches!(f.number, 4..=7 | 9..=11 | 13 | 14) {
             out.extend_from_slice(f.whole);
         }
     }
@@ -130,19 +138,19 @@ pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueI
     rope.str(1, name);
     match info.ty.as_deref() {
         Some(d) if how.verbatim && !d.src.is_empty() => rope.splice(&d.src),
-        Some(d) => ty(rope, 2, &d.ty),
+        Some(d) => ty(rope, 2, &d.ty, &d.odd),
         None => {}
     }
     let rare = info.rare();
     rope.opt_str(3, rare.doc.as_deref());
-    for p in &rare.metadata {
-        pair(rope, 4, p);
-    }
+    pairs(rope, 4, &rare.metadata);
     rope.raw(&rare.rest);
     rope.end(mark);
 }
 
-pub(crate) fn ty(rope: &mut Rope, number: u32, t: &Type) {
+/// A type. What the schema does not know in `like`, the message that it was read from or that stood here before,
+/// is kept in each message that both have.
+pub(crate) fn ty(rope: &mut Rope, number: u32, t: &Type, like: &[u8]) {
     let mark = rope.begin(number);
     // `denotation` is field 6; the cases of the union stand before and after it.
     let denote_first = matches!(
@@ -153,22 +161,25 @@ pub(crate) fn ty(rope: &mut Rope, number: u32, t: &Type) {
         rope.opt_str(6, t.denotation.as_deref());
     }
     match &t.kind {
-        TypeKind::Tensor(x) => tensor_type(rope, 1, x),
-        TypeKind::SparseTensor(x) => tensor_type(rope, 8, x),
-        TypeKind::Sequence(x) => inner(rope, 4, x.as_deref()),
-        TypeKind::Optional(x) => inner(rope, 9, x.as_deref()),
+        TypeKind::Tensor(x) => tensor_type(rope, 1, x, within(like, 1)),
+        TypeKind::SparseTensor(x) => tensor_type(rope, 8, x, within(like, 8)),
+        TypeKind::Sequence(x) => inner(rope, 4, x.as_deref(), within(like, 4)),
+        TypeKind::Optional(x) => inner(rope, 9, x.as_deref(), within(like, 9)),
         TypeKind::Map { key, value } => {
+            let like = within(like, 5);
             let mark = rope.begin(5);
             rope.int(1, i64::from(key.0));
             if let Some(v) = value {
-                ty(rope, 2, v);
+                ty(rope, 2, v, within(like, 2));
             }
+            unknown(rope, like, &[1, 2]);
             rope.end(mark);
         }
         TypeKind::Opaque { domain, name } => {
             let mark = rope.begin(7);
             rope.opt_str(1, domain.as_deref());
             rope.opt_str(2, name.as_deref());
+            unknown(rope, within(like, 7), &[1, 2]);
             rope.end(mark);
         }
         TypeKind::None => {}
@@ -176,33 +187,55 @@ pub(crate) fn ty(rope: &mut Rope, number: u32, t: &Type) {
     if !denote_first {
         rope.opt_str(6, t.denotation.as_deref());
     }
+    unknown(rope, like, &[1, 4, 5, 6, 7, 8, 9]);
     rope.end(mark);
 }
 
-fn inner(rope: &mut Rope, number: u32, t: Option<&Type>) {
+/// The fields of `like` that the schema does not know.
+fn unknown(rope: &mut Rope, like: &[u8], known: &[u32]) {
+    let mut fields = Fields::new(like);
+    while let Ok(Some(f)) = fields.next() {
+        if !known.contains(&f.number) {
+            rope.raw(f.whole);
+        }
+    }
+}
+
+fn inner(rope: &mut Rope, number: u32, t: Option<&Type>, like: &[u8]) {
     let mark = rope.begin(number);
     if let Some(t) = t {
-        ty(rope, 1, t);
+        ty(rope, 1, t, within(like, 1));
     }
+    unknown(rope, like, &[1]);
     rope.end(mark);
 }
 
-fn tensor_type(rope: &mut Rope, number: u32, t: &TensorType) {
+fn tensor_type(rope: &mut Rope, number: u32, t: &TensorType, like: &[u8]) {
     let mark = rope.begin(number);
     rope.int(1, i64::from(t.elem.0));
-    if let Some(shape) = &t.shape {
-        let mark = rope.begin(2);
-        for (i, d) in shape.dims.iter().enumerate() {
-            let mark = rope.begin(1);
-            match d {
-                Dim::Known(n) => rope.int(1, *n),
-                Dim::Symbol(s) => rope.str(2, s),
-                Dim::Unknown => {}
-            }
-            rope.opt_str(3, shape.denotations.get(i).and_then(|d| d.as_deref()));
-            rope.end(mark);
+    if let Some(s) = &t.shape {
+        shape(rope, 2, s, within(like, 2));
+    }
+    unknown(rope, like, &[1, 2]);
+    rope.end(mark);
+}
+
+fn shape(rope: &mut Rope, number: u32, shape: &Shape, like: &[u8]) {
+    let mark = rope.begin(number);
+    // Of another rank, its dims are not these.
+    let same_rank = all_within(like, 1).count() == shape.dims.len();
+    let mut likes = all_within(if same_rank { like } else { &[] }, 1);
+    for (i, d) in shape.dims.iter().enumerate() {
+        let mark = rope.begin(1);
+        match d {
+            Dim::Known(n) => rope.int(1, *n),
+            Dim::Symbol(s) => rope.str(2, s),
+            Dim::Unknown => {}
         }
+        rope.opt_str(3, shape.denotations.get(i).and_then(|d| d.as_deref()));
+        unknown(rope, likes.next().unwrap_or(&[]), &[1, 2, 3]);
         rope.end(mark);
     }
+    unknown(rope, like, &[1]);
     rope.end(mark);
 }

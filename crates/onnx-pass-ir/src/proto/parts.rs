@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ecow::{EcoString, EcoVec};
-use prost::Message;
 use rustc_hash::FxHashMap;
 
-use super::schema;
 use super::typed::TypedData;
 use super::wire::{Field, Fields};
 use crate::external::{External, ExternalRoot};
-use crate::model::{Declared, Metadata, OpsetImport, ValueInfo};
+use crate::model::{Declared, Metadata, Odd, OpsetImport, ValueInfo};
 use crate::span::Span;
 use crate::tensor::{Dims, SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
@@ -107,7 +105,7 @@ impl Context {
     pub fn tensor(&self, f: &Field<'_>) -> Outcome<Tensor> {
         let mut fields = Fields::new(f.len()?);
         let mut t = Tensor::with_data(DataType::UNDEFINED, &[], TensorData::None);
-        let (mut rest, mut typed, mut external) = (Rest::default(), TypedData::default(), Vec::new());
+        let (mut rest, mut typed, mut external) = (Rest::default(), TypedData::default(), Metadata::new());
         let (mut raw, mut strings, mut is_external) = (None, Vec::new(), false);
         while let Some(f) = fields.next()? {
             match f.number {
@@ -118,13 +116,18 @@ impl Context {
                 8 => t.name = Some(f.str()?.into()),
                 9 => raw = Some(self.slice(f.len()?)),
                 12 => t.doc = Some(f.str()?.into()),
-                13 => external.push(pair(&f)?),
+                13 => pairs(&mut external, &f)?,
                 14 if f.int32()? == 1 => is_external = true,
                 // An explicit `DEFAULT` stays explicit.
                 14 => rest.push(&f),
-                16 => t.metadata.push(pair(&f)?),
+                16 => pairs(&mut t.metadata, &f)?,
                 _ => rest.push(&f),
             }
+        }
+        // Contents in more than one place: what is not read is kept all the same.
+        let places = [is_external, raw.is_some(), !typed.fields.is_empty(), !strings.is_empty()];
+        if places.iter().filter(|there| **there).count() > 1 || (!is_external && !external.is_empty()) {
+            unread_contents(f.len()?, places, &mut rest)?;
         }
         t.rest = rest.take();
         t.src = self.slice(f.whole);
@@ -169,13 +172,27 @@ impl Context {
                 1 => name = f.str()?,
                 2 => info.ty = Some(self.declared(&f, types)?),
                 3 => info.rare_mut().doc = Some(f.str()?.into()),
-                4 => info.rare_mut().metadata.push(pair(&f)?),
+                4 => pairs(&mut info.rare_mut().metadata, &f)?,
                 _ => info.rare_mut().rest.extend_from_slice(f.whole),
             }
         }
         info.src = self.span(f.whole);
         Ok((name, info))
     }
+}
+
+/// The contents of a tensor that are not the ones it is taken for, in the order of `places`.
+#[cold]
+fn unread_contents(tensor: &[u8], places: [bool; 4], rest: &mut Rest) -> Outcome<()> {
+    let numbers: [&[u32]; 4] = [&[13], &[9], &[4, 5, 7, 10, 11], &[6]];
+    let read = places.iter().position(|there| *there);
+    let mut fields = Fields::new(tensor);
+    while let Some(f) = fields.next()? {
+        if numbers.iter().position(|of| of.contains(&f.number)).is_some_and(|place| Some(place) != read) {
+            rest.push(&f);
+        }
+    }
+    Ok(())
 }
 
 /// The declared types of a file, by their bytes: thousands of values share a few.
@@ -186,8 +203,10 @@ impl Context {
         if let Some(known) = types.get(f.whole) {
             return Ok(known.clone());
         }
-        let new = Declared { ty: ty(f, 0).at(|| "type".into())?, src: self.slice(f.whole) };
-        let new = Arc::new(new);
+        let mut odd = false;
+        let ty = ty(f, 0, &mut odd).at(|| "type".into())?;
+        let odd = if odd { self.slice(f.len()?) } else { Bytes::new() };
+        let new = Arc::new(Declared { ty, src: self.slice(f.whole), odd });
         types.insert(f.whole, new.clone());
         Ok(new)
     }
@@ -196,7 +215,8 @@ impl Context {
 /// Types nest (`seq(seq(…))`); deeper than any reader takes is refused.
 const MAX_TYPE_DEPTH: u32 = 32;
 
-pub(crate) fn ty(f: &Field<'_>, depth: u32) -> Outcome<Type> {
+/// A `TypeProto`. `odd` becomes true when it holds what the schema does not know.
+pub(crate) fn ty(f: &Field<'_>, depth: u32, odd: &mut bool) -> Outcome<Type> {
     if depth > MAX_TYPE_DEPTH {
         return Err("a type nested too deep".into());
     }
@@ -204,18 +224,18 @@ pub(crate) fn ty(f: &Field<'_>, depth: u32) -> Outcome<Type> {
     let mut t = Type { kind: TypeKind::None, denotation: None };
     while let Some(f) = fields.next()? {
         match f.number {
-            1 => t.kind = TypeKind::Tensor(tensor_type(&f)?),
-            8 => t.kind = TypeKind::SparseTensor(tensor_type(&f)?),
-            4 => t.kind = TypeKind::Sequence(inner(&f, depth)?),
-            9 => t.kind = TypeKind::Optional(inner(&f, depth)?),
+            1 => t.kind = TypeKind::Tensor(tensor_type(&f, odd)?),
+            8 => t.kind = TypeKind::SparseTensor(tensor_type(&f, odd)?),
+            4 => t.kind = TypeKind::Sequence(inner(&f, depth, odd)?),
+            9 => t.kind = TypeKind::Optional(inner(&f, depth, odd)?),
             5 => {
                 let (mut key, mut value) = (DataType::UNDEFINED, None);
                 let mut fields = Fields::new(f.len()?);
                 while let Some(f) = fields.next()? {
                     match f.number {
                         1 => key = DataType(f.int32()?),
-                        2 => value = Some(Box::new(ty(&f, depth + 1)?)),
-                        _ => {}
+                        2 => value = Some(Box::new(ty(&f, depth + 1, odd)?)),
+                        _ => *odd = true,
                     }
                 }
                 t.kind = TypeKind::Map { key, value };
@@ -227,47 +247,49 @@ pub(crate) fn ty(f: &Field<'_>, depth: u32) -> Outcome<Type> {
                     match f.number {
                         1 => domain = Some(f.str()?.into()),
                         2 => name = Some(f.str()?.into()),
-                        _ => {}
+                        _ => *odd = true,
                     }
                 }
                 t.kind = TypeKind::Opaque { domain, name };
             }
             6 => t.denotation = Some(f.str()?.into()),
-            _ => {}
+            _ => *odd = true,
         }
     }
     Ok(t)
 }
 
-fn inner(f: &Field<'_>, depth: u32) -> Outcome<Option<Box<Type>>> {
+fn inner(f: &Field<'_>, depth: u32, odd: &mut bool) -> Outcome<Option<Box<Type>>> {
     let mut fields = Fields::new(f.len()?);
     let mut out = None;
     while let Some(f) = fields.next()? {
-        if f.number == 1 {
-            out = Some(Box::new(ty(&f, depth + 1)?));
+        match f.number {
+            1 => out = Some(Box::new(ty(&f, depth + 1, odd)?)),
+            _ => *odd = true,
         }
     }
     Ok(out)
 }
 
-fn tensor_type(f: &Field<'_>) -> Outcome<TensorType> {
+fn tensor_type(f: &Field<'_>, odd: &mut bool) -> Outcome<TensorType> {
     let mut fields = Fields::new(f.len()?);
     let mut t = TensorType::default();
     while let Some(f) = fields.next()? {
         match f.number {
             1 => t.elem = DataType(f.int32()?),
-            2 => t.shape = Some(shape(&f)?),
-            _ => {}
+            2 => t.shape = Some(shape(&f, odd)?),
+            _ => *odd = true,
         }
     }
     Ok(t)
 }
 
-fn shape(f: &Field<'_>) -> Outcome<Shape> {
+fn shape(f: &Field<'_>, odd: &mut bool) -> Outcome<Shape> {
     let mut fields = Fields::new(f.len()?);
     let mut s = Shape::default();
     while let Some(f) = fields.next()? {
         if f.number != 1 {
+            *odd = true;
             continue;
         }
         let (mut dim, mut denotation) = (Dim::Unknown, None);
@@ -277,7 +299,7 @@ fn shape(f: &Field<'_>) -> Outcome<Shape> {
                 1 => dim = Dim::Known(f.int()?),
                 2 => dim = Dim::Symbol(f.str()?.into()),
                 3 => denotation = Some(EcoString::from(f.str()?)),
-                _ => {}
+                _ => *odd = true,
             }
         }
         if denotation.is_some() && s.denotations.is_empty() {
@@ -291,25 +313,43 @@ fn shape(f: &Field<'_>) -> Outcome<Shape> {
     Ok(s)
 }
 
-pub(crate) fn pair(f: &Field<'_>) -> Outcome<(EcoString, EcoString)> {
+/// A `StringStringEntryProto`, and its payload where it is more than one key and one value.
+pub(crate) fn pair(f: &Field<'_>) -> Outcome<((EcoString, EcoString), Option<EcoVec<u8>>)> {
     let mut fields = Fields::of(f)?;
     let (mut k, mut v) = (EcoString::new(), EcoString::new());
+    let mut seen = 0u32;
     while let Some(f) = fields.next()? {
+        seen = seen << 2 | f.number.min(3);
         match f.number {
             1 => k = f.str()?.into(),
             2 => v = f.str()?.into(),
             _ => {}
         }
     }
-    Ok((k, v))
-}
-
-pub(crate) fn opset(f: &Field<'_>) -> Outcome<OpsetImport> {
-    let o = schema::OperatorSetId::decode(f.len()?).map_err(|e| e.to_string())?;
-    Ok(OpsetImport { domain: o.domain.map(Into::into), version: o.version })
+    let plain = seen == 0b01_10;
+    Ok(((k, v), if plain { None } else { Some(f.len()?.into()) }))
 }
 
 pub(crate) fn pairs(into: &mut Metadata, f: &Field<'_>) -> Outcome<()> {
-    into.push(pair(f)?);
+    let (pair, message) = pair(f)?;
+    into.add(pair, message);
+    Ok(())
+}
+
+/// An `OperatorSetIdProto`.
+pub(crate) fn opset(into: &mut Vec<OpsetImport>, odd: &mut Odd<OpsetImport>, f: &Field<'_>) -> Outcome<()> {
+    let mut fields = Fields::new(f.len()?);
+    let (mut o, mut rest) = (OpsetImport { domain: None, version: None }, Rest::default());
+    while let Some(f) = fields.next()? {
+        match f.number {
+            1 => o.domain = Some(f.str()?.into()),
+            2 => o.version = Some(f.int()?),
+            _ => rest.push(&f),
+        }
+    }
+    if !rest.0.is_empty() {
+        odd.push(o.clone(), rest.take());
+    }
+    into.push(o);
     Ok(())
 }

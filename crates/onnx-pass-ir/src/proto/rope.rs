@@ -239,12 +239,6 @@ impl Rope {
         buf.extend(v.to_le_bytes());
     }
 
-    pub fn message(&mut self, number: u32, m: &impl prost::Message) {
-        self.header(number, m.encoded_len());
-        // A `Vec` grows as it must, so encoding into one cannot fail.
-        let _ = m.encode(self.buf());
-    }
-
     /// Closes the rope; nothing may be appended afterwards.
     pub fn finish(&mut self) {
         self.close_run();

@@ -1,7 +1,7 @@
 //! A cursor over the fields of a message.
 
 use bytes::Bytes;
-use prost::encoding::{WireType, decode_varint};
+use prost::encoding::{WireType, decode_varint, encode_key, encode_varint};
 
 use crate::error::{Error, Result};
 
@@ -262,4 +262,35 @@ pub(crate) fn split_field(whole: &Bytes) -> Result<(u32, Bytes)> {
     let (number, _) = key(&mut buf).map_err(|e| Error::malformed("span", e))?;
     varint(&mut buf).map_err(|e| Error::malformed("span", e))?;
     Ok((number, whole.slice(whole.len() - buf.len()..)))
+}
+
+/// A message in which the fields that `change` gives another payload for have it; all else stays as it is.
+pub(crate) fn rewritten(
+    message: &[u8],
+    mut change: impl FnMut(&Field<'_>) -> Result<Option<Vec<u8>>, String>,
+) -> Result<Vec<u8>, String> {
+    let (mut out, mut fields) = (Vec::with_capacity(message.len()), Fields::new(message));
+    while let Some(f) = fields.next()? {
+        match change(&f)? {
+            Some(payload) => {
+                encode_key(f.number, WireType::LengthDelimited, &mut out);
+                encode_varint(payload.len() as u64, &mut out);
+                out.extend_from_slice(&payload);
+            }
+            None => out.extend_from_slice(f.whole),
+        }
+    }
+    Ok(out)
+}
+
+/// The payload of the last field of that number that has one; empty when there is none.
+pub(crate) fn within(message: &[u8], number: u32) -> &[u8] {
+    all_within(message, number).last().unwrap_or(&[])
+}
+
+/// The payloads of all fields of that number.
+pub(crate) fn all_within(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    let mut fields = Fields::new(message);
+    let fields = std::iter::from_fn(move || fields.next().ok().flatten());
+    fields.filter(move |f| f.number == number).filter_map(|f| f.len().ok())
 }

@@ -91,6 +91,7 @@ fn functions_that_call_each_other() {
             attributes: Vec::new(),
             attribute_defaults: Vec::new(),
             opset_imports: Vec::new(),
+            odd_imports: Default::default(),
             src: bytes::Bytes::new(),
             live: true,
         });

@@ -7,6 +7,7 @@ mod fixtures;
 mod generate;
 mod invariants;
 mod round_trip;
+mod unknown;
 
 use crate::*;
 

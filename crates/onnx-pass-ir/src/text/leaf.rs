@@ -8,8 +8,8 @@ use crate::DataType;
 use crate::error::Result;
 use crate::proto::typed;
 
-const TENSOR: Common = Common { doc: 12, metadata: 16 };
-const ATTRIBUTE: Common = Common { doc: 13, metadata: 0 };
+pub(super) const TENSOR: Common = Common { doc: 12, metadata: 16 };
+pub(super) const ATTRIBUTE: Common = Common { doc: 13, metadata: 0 };
 /// Types nest (`seq(seq(…))`); the decoder stops at the same depth.
 const MAX_TYPE_DEPTH: u32 = 32;
 

@@ -17,11 +17,11 @@ pub(super) struct Common {
     pub metadata: u32,
 }
 
-const MODEL: Common = Common { doc: 0, metadata: 0 };
-const GRAPH: Common = Common { doc: 10, metadata: 16 };
-const FUNCTION: Common = Common { doc: 0, metadata: 14 };
-const NODE: Common = Common { doc: 6, metadata: 9 };
-const VALUE_INFO: Common = Common { doc: 3, metadata: 4 };
+pub(super) const MODEL: Common = Common { doc: 0, metadata: 14 };
+pub(super) const GRAPH: Common = Common { doc: 10, metadata: 16 };
+pub(super) const FUNCTION: Common = Common { doc: 0, metadata: 14 };
+pub(super) const NODE: Common = Common { doc: 6, metadata: 9 };
+pub(super) const VALUE_INFO: Common = Common { doc: 3, metadata: 4 };
 
 pub(super) struct Parser<'a> {
     pub c: Cursor<'a>,
@@ -130,7 +130,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `["" : 17, …]`. The note `no domain` or `no version` stands before the import that it is about.
+    /// `["" : 17, …]`. The notes `no domain`, `no version` and `field …` stand before the import that they are about.
     fn opsets(&mut self, m: &mut Message, number: u32, notes: Vec<Note>) -> Result<()> {
         if let Some(note) = notes.first() {
             return self.misplaced(note, "a list of opsets");
@@ -151,6 +151,11 @@ impl Parser<'_> {
             }
             if !is_absent("version") {
                 o.int(2, version);
+            }
+            for note in notes {
+                if let Kind::Field(_, bytes) = note.kind {
+                    o.raw(&bytes);
+                }
             }
             m.message(number, &o);
             if !self.c.eat(b',') {

@@ -1,7 +1,9 @@
 //! The model as text: its header, graphs, functions and nodes.
 
 use super::notes::{self, Kind};
+use super::parse::{Common, FUNCTION, GRAPH, MODEL, NODE, VALUE_INFO};
 use super::values::{Prepared, TensorText};
+use super::wire::Message;
 use super::words;
 use super::{TextOptions, Weights};
 use crate::error::Result;
@@ -76,6 +78,10 @@ impl<'m> Printer<'m> {
         if !h.rest.is_empty() {
             notes.push(Kind::Field("unknown".into(), h.rest.to_vec()));
         }
+        // The header has no place for a pair that is more than its key and value.
+        if !h.metadata.is_plain() {
+            notes.extend(common(&None, &h.metadata, MODEL));
+        }
         self.notes(&notes);
         self.header(self.options.notes && !notes.is_empty());
         let g = self.m.graph(self.m.main);
@@ -102,14 +108,14 @@ impl<'m> Printer<'m> {
         };
         entries.extend(h.ir_version.map(|v| format!("ir_version: {v}")));
         if !h.opset_imports.is_empty() || needed {
-            entries.push(self.opsets(&h.opset_imports));
+            entries.push(self.opsets(&h.opset_imports, &h.odd_imports));
         }
         entries.extend(h.producer_name.as_deref().map(|v| string("producer_name", v)));
         entries.extend(h.producer_version.as_deref().map(|v| string("producer_version", v)));
         entries.extend(h.domain.as_deref().map(|v| string("domain", v)));
         entries.extend(h.model_version.map(|v| format!("model_version: {v}")));
         entries.extend(h.doc.as_deref().map(|v| string("doc_string", v)));
-        if !h.metadata.is_empty() {
+        if !h.metadata.is_empty() && (h.metadata.is_plain() || !self.options.notes) {
             let pairs: Vec<String> = h.metadata.iter().map(|(k, v)| pair(k, v)).collect();
             entries.push(format!("metadata_props: [\n    {}\n  ]", pairs.join(",\n    ")));
         }
@@ -126,18 +132,20 @@ impl<'m> Printer<'m> {
         self.push("\n>");
     }
 
-    fn opsets(&self, imports: &[OpsetImport]) -> String {
-        let notes = |o: &OpsetImport| {
+    fn opsets(&self, imports: &[OpsetImport], odd: &Odd<OpsetImport>) -> String {
+        let notes = |o: &OpsetImport, rest: Option<&[u8]>| {
             let absent = [("domain", o.domain.is_none()), ("version", o.version.is_none())];
-            absent.into_iter().filter(|a| a.1 && self.options.notes).map(|a| Kind::No(a.0.into()))
+            let absent = absent.into_iter().filter(|a| a.1).map(|a| Kind::No(a.0.into()));
+            let rest = rest.map(|r| Kind::Field("unknown".into(), r.to_vec()));
+            absent.chain(rest).filter(|_| self.options.notes)
         };
-        let many_lines = imports.iter().any(|o| notes(o).next().is_some());
+        let many_lines = odd.along(imports).any(|(o, rest)| notes(o, rest).next().is_some());
         let mut s = String::from("opset_import: [");
-        for (i, o) in imports.iter().enumerate() {
+        for (i, (o, rest)) in odd.along(imports).enumerate() {
             if i > 0 {
                 s.push_str(if many_lines { "," } else { ", " });
             }
-            for note in notes(o) {
+            for note in notes(o, rest) {
                 s.push_str("\n    ");
                 notes::print(&note, &mut s);
             }
@@ -162,7 +170,7 @@ impl<'m> Printer<'m> {
             };
             self.note(&kind);
         }
-        let mut notes = common(&g.doc, &g.metadata);
+        let mut notes = common(&g.doc, &g.metadata, GRAPH);
         for (v, t) in &g.sparse_initializers {
             let bytes = self.parts.sparse_initializer(m.name(*v), t)?;
             notes.push(Kind::Field("sparse_initializer".into(), bytes));
@@ -223,7 +231,7 @@ impl<'m> Printer<'m> {
 
     fn declaration(&mut self, name: &str, info: &ValueInfo) -> Result<()> {
         let rare = info.rare();
-        let mut notes = common(&rare.doc, &rare.metadata);
+        let mut notes = common(&rare.doc, &rare.metadata, VALUE_INFO);
         if !rare.rest.is_empty() {
             notes.push(Kind::Field("unknown".into(), rare.rest.to_vec()));
         }
@@ -310,7 +318,7 @@ impl<'m> Printer<'m> {
     }
 
     fn node(&mut self, n: &'m Node, nesting: usize) -> Result<()> {
-        let mut notes = common(&n.rare().doc, &n.rare().metadata);
+        let mut notes = common(&n.rare().doc, &n.rare().metadata, NODE);
         if !n.rare().devices.is_empty() {
             notes.push(Kind::Field("device_configurations".into(), self.parts.devices(n)?));
         }
@@ -451,7 +459,7 @@ impl<'m> Printer<'m> {
     fn function(&mut self, f: &'m Function) -> Result<()> {
         let m = self.m;
         let g = m.graph(f.graph);
-        let mut notes = common(&None, &g.metadata);
+        let mut notes = common(&None, &g.metadata, FUNCTION);
         if !g.rest.is_empty() {
             notes.push(Kind::Field("unknown".into(), g.rest.to_vec()));
         }
@@ -507,7 +515,7 @@ impl<'m> Printer<'m> {
             }
         }
         if !f.opset_imports.is_empty() {
-            entries.push(self.opsets(&f.opset_imports));
+            entries.push(self.opsets(&f.opset_imports, &f.odd_imports));
         }
         if let Some(doc) = &g.doc {
             let mut s = String::from("doc_string: ");
@@ -546,9 +554,20 @@ fn pair(key: &str, value: &str) -> String {
 }
 
 /// Notes of a doc string and metadata.
-pub(super) fn common(doc: &Option<ecow::EcoString>, metadata: &Metadata) -> Vec<Kind> {
+pub(super) fn common(doc: &Option<ecow::EcoString>, metadata: &Metadata, of: Common) -> Vec<Kind> {
     let doc = doc.iter().map(|d| Kind::Doc(d.to_string()));
-    doc.chain(metadata.iter().map(|(k, v)| Kind::Metadata(k.to_string(), v.to_string()))).collect()
+    doc.chain(metadata.messages().map(|((k, v), message)| match message {
+        None => Kind::Metadata(k.to_string(), v.to_string()),
+        Some(message) => Kind::Field("metadata_props".into(), field(of.metadata, message)),
+    }))
+    .collect()
+}
+
+/// A message as a field.
+fn field(number: u32, message: &[u8]) -> Vec<u8> {
+    let mut m = Message::default();
+    m.bytes(number, message);
+    m.0
 }
 
 /// The text of a type, where the syntax can say it all.

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{TextOptions, Weights, parse, parse_in};
-use crate::proto::schema::NodeDeviceConfiguration;
 use crate::proto::typed::TypedData;
 use crate::span::Span;
 use crate::{
@@ -60,7 +59,8 @@ fn odd() -> Model {
     g.annotations.push(QuantAnnotation {
         value: Some(x),
         params: vec![("SCALE_TENSOR".into(), w)],
-        dangling: vec![("ZERO_POINT_TENSOR".into(), "gone".into())],
+        messages: Vec::new(),
+        dangling: vec![("ZERO_POINT_TENSOR".into(), "gone".into())].into(),
         dangling_name: None,
         rest: ecow::EcoVec::new(),
     });
@@ -79,9 +79,7 @@ fn odd() -> Model {
     n.op_type = "aten::mul".into();
     (n.rare_mut().doc, n.rare_mut().overload) = (text("a doc"), text("Tensor overload"));
     n.rare_mut().metadata.push(("pkg".into(), "a\u{1b}[31m\u{202e}b".into()));
-    n.rare_mut()
-        .devices
-        .push(NodeDeviceConfiguration { configuration_id: Some("tp".into()), ..Default::default() });
+    n.rare_mut().devices.push(ecow::EcoVec::from(b"\x0a\x02tp".as_slice()));
     n.rare_mut().rest = ecow::EcoVec::from([0xf8, 0x06, 0x02].as_slice());
     let typed = TypedData { fields: vec![Bytes::from_static(&[0x3a, 0x01, 0x07])] };
     n.attributes = vec![
@@ -131,7 +129,7 @@ fn odd() -> Model {
         Tensor::with_data(DataType::STRING, &[1], TensorData::Strings(vec![Bytes::from_static(&[0xff])])),
         Tensor {
             doc: text("weights"),
-            metadata: vec![("a".into(), "b".into())],
+            metadata: vec![("a".into(), "b".into())].into(),
             ..Tensor::float(&[], &[1.0])
         },
     ]
@@ -148,7 +146,11 @@ fn odd() -> Model {
     m.training.push(TrainingInfo {
         initialization: Some(init),
         algorithm: None,
-        initialization_binding: vec![Binding { key: (text("w"), Some(w)), value: (text("none"), None) }],
+        initialization_binding: vec![Binding {
+            key: (text("w"), Some(w)),
+            value: (text("none"), None),
+            message: None,
+        }],
         update_binding: vec![],
         rest: ecow::EcoVec::new(),
     });

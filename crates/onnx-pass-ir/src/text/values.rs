@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::leaf::ATTRIBUTE_TYPES;
+use super::leaf::{ATTRIBUTE, ATTRIBUTE_TYPES, TENSOR};
 use super::notes::Kind;
 use super::print::{Printer, common, type_text};
 use super::{Weights, words};
 use crate::error::Result;
-use crate::{AttrValue, Attribute, DataType, GraphId, Tensor, TensorData};
+use crate::{AttrValue, Attribute, DataType, GraphId, Metadata, Tensor, TensorData};
 
 /// A tensor in pieces: `ty name = contents  # comment`.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ pub(super) fn has_type(t: &Tensor) -> bool {
 impl Printer<'_> {
     /// A tensor that [`has_type`]; `name` is the initializer's.
     pub fn tensor(&mut self, t: &Tensor, name: Option<&str>) -> Result<TensorText> {
-        let mut text = TensorText { notes: common(&t.doc, &t.metadata), ..TensorText::default() };
+        let mut text = TensorText { notes: common(&t.doc, &t.metadata, TENSOR), ..TensorText::default() };
         text.ty.push_str(t.dtype.name().unwrap_or("undefined"));
         words::dims(&t.dims.iter().map(|d| crate::Dim::Known(*d)).collect::<Vec<_>>(), &mut text.ty);
         if let (None, Some(own)) = (name, &t.name) {
@@ -78,6 +78,7 @@ impl Printer<'_> {
     fn contents_of(&self, t: &Tensor, text: &mut TensorText) -> bool {
         let out = &mut text.contents;
         match &t.data {
+            TensorData::External(e) if !e.entries.is_plain() => false,
             TensorData::External(e) => {
                 external(e.entries.iter().map(|(k, v)| (k.as_str(), v.as_str())), out);
                 true
@@ -127,7 +128,7 @@ impl Printer<'_> {
         if !words::is_ident(&a.name) {
             return Ok(None);
         }
-        let mut p = Prepared { notes: common(&a.doc, &Vec::new()), ..Prepared::default() };
+        let mut p = Prepared { notes: common(&a.doc, &Metadata::new(), ATTRIBUTE), ..Prepared::default() };
         if !a.rest.is_empty() {
             p.notes.push(Kind::Field("unknown".into(), a.rest.to_vec()));
         }
@@ -139,7 +140,9 @@ impl Printer<'_> {
             AttrValue::Floats(v) if !v.is_empty() => list(v, &mut head, |v, out| words::float(*v, out)),
             AttrValue::Ints(v) if !v.is_empty() => list(v, &mut head, |v, out| write!(out, "{v}").is_ok()),
             AttrValue::Strings(v) if !v.is_empty() => list(v, &mut head, |s, out| string(s, out)),
-            AttrValue::Type(t) => type_text(t).map(|t| head.push_str(&t)).is_some(),
+            AttrValue::Type(t) if !self.parts.has_odd_type(a) => {
+                type_text(t).map(|t| head.push_str(&t)).is_some()
+            }
             AttrValue::Tensor(t) if has_type(t) => {
                 head.truncate(head.len() - 1);
                 p.tensor = Some(self.tensor(t, None)?);
