@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::analysis::Analysis;
 use crate::deploy::Deployment;
+use crate::fold::Rules;
 use crate::options::OptionSpec;
 
 /// A rewrite of a model. Object-safe and stateless; registered in [`crate::registry`].
@@ -196,6 +197,8 @@ pub struct PassContext {
     analysis: Option<(u64, Analysis)>,
     /// The revision at which nothing dead was left.
     swept: Option<u64>,
+    /// A revision, and rules none of which fitted then.
+    settled: (u64, Vec<Rules>),
 }
 
 impl PassContext {
@@ -233,8 +236,14 @@ impl PassContext {
 
     /// Adds to a counter.
     pub fn count(&mut self, what: &str, n: u64) {
-        if n > 0 {
-            *self.counters.entry(what.to_string()).or_insert(0) += n;
+        if n == 0 {
+            return;
+        }
+        match self.counters.get_mut(what) {
+            Some(count) => *count += n,
+            None => {
+                self.counters.insert(what.to_string(), n);
+            }
         }
     }
 
@@ -246,6 +255,19 @@ impl PassContext {
     /// Notes that nothing dead is in the model as it stands.
     pub fn note_swept(&mut self, model: &Model) {
         self.swept = Some(model.revision());
+    }
+
+    /// Whether none of these rules fits the model as it stands, as was noted by [`PassContext::note_settled`].
+    pub(crate) fn is_settled(&self, model: &Model, rules: Rules) -> bool {
+        self.settled.0 == model.revision() && self.settled.1.contains(&rules)
+    }
+
+    /// Notes that none of these rules fits the model as it stands.
+    pub(crate) fn note_settled(&mut self, model: &Model, rules: Rules) {
+        if self.settled.0 != model.revision() {
+            self.settled = (model.revision(), Vec::new());
+        }
+        self.settled.1.push(rules);
     }
 
     /// Shapes and known values of the model as it stands; computed when the model changed since.

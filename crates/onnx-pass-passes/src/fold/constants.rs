@@ -25,10 +25,8 @@ pub fn fold(m: &mut Model, a: &mut Analysis, node: NodeId, max_bytes: usize) -> 
     if m.node(node).has_subgraphs() || !is_pure(m, node) {
         return Ok(false);
     }
-    // Most results have no size before the model runs.
-    let sized = |v: &ValueId| a.fact(*v).tensor.is_some() || a.shape(*v).is_some_and(all_numbers);
     let read = || m.node(node).outputs().iter().flatten().filter(|v| !m.is_unused(**v));
-    if !read().any(sized) {
+    if !read().any(|v| is_sized(a, *v)) {
         return Ok(false);
     }
     let read: Vec<ValueId> = read().copied().collect();
@@ -51,6 +49,17 @@ pub fn fold(m: &mut Model, a: &mut Analysis, node: NodeId, max_bytes: usize) -> 
         }
     }
     Ok(m.revision() != start)
+}
+
+/// Whether [`fold`], or what inlines bodies, may do something about a node. Most results have no size before the
+/// model runs, and then nothing does.
+pub fn concern(m: &Model, a: &Analysis, node: NodeId) -> bool {
+    let n = m.node(node);
+    n.has_subgraphs() || n.is("Constant") || n.outputs().iter().flatten().any(|v| is_sized(a, *v))
+}
+
+fn is_sized(a: &Analysis, v: ValueId) -> bool {
+    a.fact(v).tensor.is_some() || a.shape(v).is_some_and(all_numbers)
 }
 
 /// The contents of some results of a node, where they are known and may be folded.

@@ -72,6 +72,9 @@ pub fn run(m: &mut Model, cx: &mut PassContext, rules: Rules) -> Result<bool, Pa
     eliminate_dead_code::sweep(m, cx)?;
     for _ in 0..MAX_ROUNDS {
         let start = m.revision();
+        if cx.is_settled(m, rules) {
+            break;
+        }
         let analysis = cx.take_analysis(m);
         let mut f = Folder { analysis, cx, rules, stale: false };
         for g in m.live_graphs() {
@@ -80,6 +83,7 @@ pub fn run(m: &mut Model, cx: &mut PassContext, rules: Rules) -> Result<bool, Pa
         let Folder { analysis, stale, .. } = f;
         if m.revision() == start {
             cx.keep_analysis(m, analysis);
+            cx.note_settled(m, rules);
             break;
         }
         eliminate_dead_code::sweep(m, cx)?;
@@ -113,6 +117,9 @@ impl Folder<'_> {
                 continue;
             }
             steps = steps.saturating_sub(1);
+            if self.passes_by(m, n) {
+                continue;
+            }
             let readers = readers(m, n);
             let inner: Vec<NodeId> = if m.node(n).has_subgraphs() {
                 m.node(n).subgraphs().flat_map(|b| m.node_ids(b)).collect()
@@ -120,11 +127,11 @@ impl Folder<'_> {
                 Vec::new()
             };
             let start = m.revision();
-            self.node(m, n)?;
+            let known = self.node(m, n)?;
             if m.revision() == start {
                 continue;
             }
-            if m.is_live_node(n) {
+            if !known && m.is_live_node(n) {
                 self.analysis.update(m, n);
             }
             if steps == 0 {
@@ -145,12 +152,20 @@ impl Folder<'_> {
         Ok(())
     }
 
-    fn node(&mut self, m: &mut Model, n: NodeId) -> Result<(), PassError> {
+    /// Whether no rule can fit a node, as is seen without looking at what stands around it: so with most.
+    fn passes_by(&self, m: &Model, n: NodeId) -> bool {
+        let rules = self.rules;
+        !(rules.constants && (constants::concern(m, &self.analysis, n) || targets::concern(m, n))
+            || rules.identities && rules::concern(m, &self.analysis, n))
+    }
+
+    /// Applies the rules to a node. Gives whether the analysis is up to date with what they made of it.
+    fn node(&mut self, m: &mut Model, n: NodeId) -> Result<bool, PassError> {
         let rules = self.rules;
         if rules.constants && constants::fold(m, &mut self.analysis, n, rules.max_bytes)? {
             self.stale = true;
             self.cx.count("results folded to constants", 1);
-            return Ok(());
+            return Ok(false);
         }
         let start = m.revision();
         if rules.constants && m.is_live_node(n) {
@@ -162,41 +177,39 @@ impl Folder<'_> {
             if m.revision() != start {
                 self.stale = true;
                 self.cx.count("bodies inlined", 1);
-                return Ok(());
+                return Ok(false);
             }
         }
-        if rules.identities && m.is_live_node(n) {
-            self.identity(m, n)?;
-        }
+        let mut known = rules.identities && m.is_live_node(n) && self.identity(m, n)?;
         if m.revision() == start && m.is_live_node(n) && rules.constants {
             targets::shorten(m, &mut self.analysis, n)?;
+            known &= m.revision() == start;
             self.stale |= m.revision() != start;
         }
         if m.revision() != start {
             self.cx.count("nodes simplified", 1);
         }
-        Ok(())
+        Ok(known)
     }
 
-    /// Applies the rules for identities, and sees whether the analysis outlives what they did.
-    fn identity(&mut self, m: &mut Model, n: NodeId) -> Result<(), PassError> {
+    /// Applies the rules for identities, and sees whether the analysis outlives what they did. Gives whether it is
+    /// up to date with the node.
+    fn identity(&mut self, m: &mut Model, n: NodeId) -> Result<bool, PassError> {
         let start = m.revision();
-        let known = m.node(n).output(0).map(|v| self.analysis.fact(v).clone());
+        let out = m.node(n).output(0);
         let transposed = m.node(n).is("Transpose");
         let read = rules::apply(m, &mut self.analysis, n)?;
         if m.revision() == start {
-            return Ok(());
+            return Ok(true);
         }
-        let now = match read {
-            Some(v) => Some(v),
-            None if transposed && m.is_live_node(n) => {
-                self.analysis.update(m, n);
-                m.node(n).output(0)
-            }
-            None => None,
+        let (same, known) = match (out, read) {
+            // What was known of a value is kept when its node goes.
+            (Some(out), Some(v)) => (self.analysis.fact(out) == self.analysis.fact(v), false),
+            (Some(_), None) if transposed && m.is_live_node(n) => (!self.analysis.update(m, n), true),
+            _ => (false, false),
         };
-        self.stale |= now.is_none_or(|v| known.as_ref() != Some(self.analysis.fact(v)));
-        Ok(())
+        self.stale |= !same;
+        Ok(known)
     }
 }
 

@@ -6,9 +6,23 @@ use super::layout;
 use crate::analysis::Analysis;
 use crate::pass::PassError;
 
+/// Whether one of these rules is for such a node.
+pub fn concern(m: &Model, a: &Analysis, node: NodeId) -> bool {
+    let n = m.node(node);
+    let is_for = match n.op_type() {
+        // Of floats no sum is known to be its operand.
+        "Add" => n.input(0).and_then(|v| a.dtype(v)).is_some_and(DataType::is_integer),
+        "And" | "Cast" | "Concat" | "Div" | "Dropout" | "Expand" | "Flatten" | "Identity" | "Max" | "Mean"
+        | "Min" | "Mul" | "Or" | "Pad" | "Reshape" | "Slice" | "Split" | "Squeeze" | "Sub" | "Sum" | "Tile"
+        | "Transpose" | "Unsqueeze" | "Where" => true,
+        _ => false,
+    };
+    is_for && n.domain().is_empty()
+}
+
 /// Applies the first rule that fits a node. Gives the operand that its readers read now, where it handed one on.
 pub fn apply(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<Option<ValueId>, PassError> {
-    if !m.node(node).domain().is_empty() {
+    if !concern(m, a, node) {
         return Ok(None);
     }
     if m.node(node).is("Concat") {

@@ -8,12 +8,17 @@ use super::constants::place;
 use crate::analysis::{Analysis, Fact};
 use crate::pass::PassError;
 
+/// Whether a node has a shape operand to shorten.
+pub fn concern(m: &Model, node: NodeId) -> bool {
+    matches!(m.node(node).op_type(), "Reshape" | "Expand")
+}
+
 /// Shortens the shape operand of a node, if it has one.
 pub fn shorten(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), PassError> {
-    let n = m.node(node);
-    if !matches!(n.op_type(), "Reshape" | "Expand") {
+    if !concern(m, node) {
         return Ok(());
     }
+    let n = m.node(node);
     let (Some(data), Some(target)) = (n.input(0), n.input(1)) else { return Ok(()) };
     if m.constant(target).is_some() {
         return Ok(());

@@ -67,14 +67,18 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
     let run = run_watched(shared.pipeline, model, &settings, &mut Watcher::new(shared))?;
     let (mut files, mut notes) = (files(job, &run), Vec::new());
     let hash = key.as_ref().map(ToString::to_string);
-    let Run { model, artifacts, companions, report } = run;
+    let Run { mut model, artifacts, companions, report } = run;
     if let (Some(output), false) = (&job.output, args.dry_run) {
-        let written = write(model, &artifacts, &companions, output, args)?;
+        let written = write(&mut model, &artifacts, &companions, output, args)?;
         files = made_files(&written, &files);
         notes = written.notes;
         if let Some(key) = key {
             stamp::write(output, &key, &files)?;
         }
+    }
+    if shared.show_steps {
+        // The only model: the program ends next, and to free every node of it first costs as much as to write it.
+        std::mem::forget(model);
     }
     Ok(Made { hash, report: Some(report), files, notes })
 }
@@ -94,7 +98,7 @@ fn files(job: &Job, run: &Run) -> Vec<PathBuf> {
 /// The files beside the model are on the disk before the model is replaced, and at their places right after it,
 /// so that a disk that is full or a folder that is read-only changes none of them.
 fn write(
-    mut model: Model,
+    model: &mut Model,
     artifacts: &[Artifact],
     companions: &[Companion],
     output: &Path,
@@ -127,7 +131,7 @@ fn write(
         }
         refuse_what_is_no_model(&path)?;
     }
-    let beside = together::write(companions, &mut model, output, &options)?;
+    let beside = together::write(companions, model, output, &options)?;
     let mut written = model.write(output, &options).inspect_err(|_| together::undo(&beside))?;
     for other in beside {
         written.bytes += other.bytes;
