@@ -4,18 +4,20 @@
 
 `shapes` is the example of that name. Each folder holds cases: a `model.onnx` with recorded inputs (`inputs*.npz`).
 A value is what a node gives, in any subgraph. It is known when its rank is and every dim is a number or an expression
-over names which the model's inputs declare. Then the model runs in ONNX Runtime at several sizes (each recorded set, and one
-with a cache that is not empty) with every value as an output, and each dim of a known value must evaluate to the
-length that came out; where it does not, it is contradicted.
+over names which the model's inputs declare, or `if(INPUT, THEN, OTHER)` of such, which is the one or the other as the one
+element of that input is true. Then the model runs in ONNX Runtime at several sizes (each recorded set, and one
+with a cache that is not empty; each with every flag either way where the inputs are as declared) with every value as an output, and each dim of a known
+value must evaluate to the length that came out; where it does not, it is contradicted.
 
 Needs onnx, onnxruntime and sympy. Exits with 1 when we know a smaller share than another of a model, when a dim of ours
-is contradicted, or when a model did not run at two sizes.
+is contradicted, when a model did not run at two sizes, or when an input that decides a length was not run both ways.
 """
 
 import argparse
 import collections
 import concurrent.futures
 import glob
+import itertools
 import json
 import math
 import os
@@ -103,13 +105,67 @@ def isolated(which, path):
             return None
 
 
-def known(dims, declared):
-    return dims is not None and all(isinstance(d, int) or (d and "?" not in d and names_in(d) <= declared) for d in dims)
+def choice(dim):
+    """The three parts of `if(INPUT, THEN, OTHER)`; `None` of another dim. A name may stand between backquotes."""
+    if not isinstance(dim, str) or not dim.startswith("if(") or not dim.endswith(")"):
+        return None
+    depth, quoted, commas = 0, False, []
+    for at, char in enumerate(dim):
+        quoted ^= char == "`"
+        if not quoted:
+            depth += (char == "(") - (char == ")")
+            if char == "," and depth == 1:
+                commas.append(at)
+    if len(commas) != 2:
+        return None
+    name, then, other = (part.strip() for part in (dim[3 : commas[0]], dim[commas[0] + 1 : commas[1]], dim[commas[1] + 1 : -1]))
+    return name[1:-1].replace("``", "`") if name.startswith("`") else name, then, other
 
 
-def evaluate(dim, sizes):
-    if isinstance(dim, int):
-        return dim
+def deciders(dim):
+    """The inputs that decide a dim."""
+    parts = choice(dim)
+    return {parts[0]} | deciders(parts[1]) | deciders(parts[2]) if parts else set()
+
+
+class Names:
+    """What a model's inputs declare. An input and a length may have one name."""
+
+    def __init__(self, graph):
+        self.inputs = {i.name for i in graph.input}
+        self.symbols = {n for i in graph.input for d in dims_of(i) or [] if isinstance(d, str) for n in names_in(d)}
+
+    def tell(self, dim):
+        """Whether a dim is known when these are."""
+        if dim is None or isinstance(dim, int):
+            return dim is not None
+        if parts := choice(dim):
+            return parts[0] in self.inputs and self.tell(parts[1]) and self.tell(parts[2])
+        return bool(dim) and "?" not in dim and names_in(dim) <= self.symbols
+
+
+def known(dims, names):
+    return dims is not None and all(map(names.tell, dims))
+
+
+class Run:
+    """What a run was given: the length that each declared name has, and which inputs of one element are true."""
+
+    def __init__(self, inputs, feeds, defaults):
+        self.sizes = solve(inputs, feeds)
+        self.truths = {n: bool(a.reshape(-1)[0]) for n, a in {**defaults, **feeds}.items() if a.size == 1}
+
+    def __str__(self):
+        flags = {n: t for n, t in self.truths.items() if n not in self.sizes}
+        return f"{self.sizes} with {flags}" if flags else str(self.sizes)
+
+
+def evaluate(dim, run):
+    if parts := choice(dim):
+        return evaluate(parts[1] if run.truths[parts[0]] else parts[2], run)
+    sizes = run.sizes
+    if isinstance(dim, int) or re.fullmatch(r"-?\d+", dim):
+        return int(dim)
     ways = {"min": min, "max": max, "Min": min, "Max": max, "floor": math.floor, "ceiling": math.ceil, "ceil": math.ceil,
             "Mod": lambda a, b: a % b, "mod": lambda a, b: a % b}
     keys = {n: re.sub(r"\W", "_", n) for n in sizes}
@@ -161,6 +217,21 @@ def with_past(inputs, feeds, sizes):
         else:
             more[info.name] = np.ones(shape, was.dtype)
     return more
+
+
+def with_flags(inputs, feeds):
+    """The same inputs with every flag as it is, and the other way.
+
+    What is recorded may break a declaration where the branch that it takes does not mind: the caches of an encoder are
+    empty, whatever its length. The other branch minds, so such inputs stay as they are.
+    """
+    sizes = solve(inputs, feeds)
+    lone = [(d, n) for i in inputs for d, n in zip(dims_of(i) or [], feeds[i.name].shape) if d in sizes]
+    flags = [i.name for i in inputs if feeds[i.name].dtype == np.bool_ and feeds[i.name].size == 1]
+    if any(sizes[d] != n for d, n in lone):
+        flags = []
+    for turned in itertools.product([False, True], repeat=len(flags)):
+        yield {**feeds, **{n: feeds[n] ^ t for n, t in zip(flags, turned)}}
 
 
 def flattened(model, feeds):
@@ -239,8 +310,10 @@ def lengths(model, feeds):
 
 
 def runs(case, model):
-    """(sizes, shapes that came out) of each run."""
+    """(what was given, shapes that came out) of each run."""
     given = {t.name for t in model.graph.initializer}
+    small = [t for t in model.graph.initializer if math.prod(t.dims) == 1 and t.data_location != t.EXTERNAL]
+    defaults = {t.name: onnx.numpy_helper.to_array(t) for t in small}
     inputs = [i for i in model.graph.input if i.name not in given]
     for file in sorted(glob.glob(os.path.join(case, "inputs*.npz"))):
         recorded = np.load(file)
@@ -251,17 +324,17 @@ def runs(case, model):
         tries = [feeds]
         if more := with_past(inputs, feeds, sizes):
             tries.append(more)
-        for one in tries:
+        for one in (flagged for one in tries for flagged in with_flags(inputs, one)):
             try:
-                yield solve(inputs, one), lengths(model, one)
+                yield Run(inputs, one, defaults), lengths(model, one)
             except Exception as error:
-                yield solve(inputs, one), str(error)
+                yield Run(inputs, one, defaults), str(error)
 
 
-def contradicted(told, runs_of, declared):
+def contradicted(told, runs_of, names):
     """Dims of known values which a run refutes."""
     bad = {}
-    for sizes, came in runs_of:
+    for run, came in runs_of:
         if isinstance(came, str):
             continue
         for (graph, name), shape in came.items():
@@ -273,28 +346,31 @@ def contradicted(told, runs_of, declared):
                 continue
             for dim, length in zip(dims, shape):
                 # Dims of values that are not known in whole are held to it as well.
-                if dim is None or not known([dim], declared):
+                if not names.tell(dim):
                     continue
-                if evaluate(dim, sizes) != length:
-                    bad[graph, name] = f"{dims} at {sizes}, computed {list(shape)}"
+                if evaluate(dim, run) != length:
+                    bad[graph, name] = f"{dims} at {run}, computed {list(shape)}"
     return bad
 
 
 def measure(tool, case):
     path = os.path.join(case, "model.onnx")
     model = onnx.load(path)
-    declared = {n for i in model.graph.input for d in dims_of(i) or [] if isinstance(d, str) for n in names_in(d)}
+    names = Names(model.graph)
     values = [(k, o) for k, g in enumerate(graphs(model.graph)) for n in g.node for o in n.output if o]
     told = {"ours": by_us(tool, path), "onnx": isolated("by_onnx", path), "onnxruntime": isolated("by_runtime", path)}
     done = list(runs(case, model))
-    answer = {"values": len(values), "runs": len({json.dumps(s, sort_keys=True) for s, c in done if not isinstance(c, str)})}
-    answer["failed runs"] = [c.splitlines()[0] for _, c in done if isinstance(c, str)]
+    went = [run for run, came in done if not isinstance(came, str)]
+    answer = {"values": len(values), "runs": len({json.dumps(run.sizes, sort_keys=True) for run in went})}
+    answer["failed runs"] = [came.splitlines()[0] for _, came in done if isinstance(came, str)]
+    decide = {n for values in told["ours"] for dims in values.values() for d in dims or [] for n in deciders(d)}
+    answer["one way"] = sorted(n for n in decide if len({run.truths.get(n) for run in went}) < 2)
     for who, what in told.items():
         if what is None:
             answer[who] = None
             continue
-        bad = contradicted(what, done, declared)
-        missing = [(k, o) for k, o in values if k >= len(what) or not known(what[k].get(o), declared)]
+        bad = contradicted(what, done, names)
+        missing = [(k, o) for k, o in values if k >= len(what) or not known(what[k].get(o), names)]
         # What a run refutes is not known.
         missing += [at for at in bad if at not in missing]
         answer[who] = {"known": len(values) - len(missing), "contradicted": bad,
@@ -339,6 +415,8 @@ def main():
         for who in ("onnx", "onnxruntime"):
             if share(answer, who) > share(answer, "ours"):
                 wrong.append(f"{name}: {who} knows more")
+        for decider in answer["one way"]:
+            wrong.append(f"{name}: `{decider}` decides lengths and was not run both ways")
         if answer["runs"] < 2:
             wrong.append(f"{name}: ran at {answer['runs']} sizes: {answer['failed runs'][:1]}")
         if args.list:

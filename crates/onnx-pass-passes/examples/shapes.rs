@@ -4,6 +4,9 @@
 //! `{"model": path, "values": {name: {"type": text, "dims": [number or text] or null, "items": likewise}},
 //! "bodies": [values of each
 //! subgraph, before those within it, in the order of the nodes and their attributes], "without_rule": [..]}`
+//!
+//! A text is an expression, or `if(INPUT, THEN, OTHER)`: the one text or the other, as the one element of that
+//! input of the model decides. The name of the input stands between backquotes unless it is an identifier.
 #![allow(clippy::print_stdout)]
 
 use std::collections::HashMap;
@@ -46,7 +49,8 @@ fn describe(path: &str, model: &Model) -> Value {
     let place: HashMap<GraphId, usize> = order.iter().enumerate().map(|(k, g)| (*g, k)).collect();
     for (id, value) in model.values() {
         if let Some(k) = place.get(&value.graph()) {
-            graphs[*k].insert(value.name().to_string(), value_fact(analysis.fact(id)));
+            let dim = |e: &Expr| dim(model, &analysis, e);
+            graphs[*k].insert(value.name().to_string(), value_fact(analysis.fact(id), &dim));
         }
     }
     let values = graphs.remove(0);
@@ -54,7 +58,7 @@ fn describe(path: &str, model: &Model) -> Value {
     json!({"model": path, "values": values, "bodies": graphs, "without_rule": without_rule})
 }
 
-fn value_fact(fact: &Fact) -> Value {
+fn value_fact(fact: &Fact, dim: &dyn Fn(&Expr) -> Value) -> Value {
     let dims: Option<Vec<Value>> = fact.shape.as_ref().map(|s| s.iter().map(dim).collect());
     let element = fact.other.as_ref().map(|mut o| {
         while let Some(inner) = &o.element.other {
@@ -70,6 +74,6 @@ fn value_fact(fact: &Fact) -> Value {
     json!({"type": dtype, "dims": dims, "items": items, "element": element})
 }
 
-fn dim(e: &Expr) -> Value {
-    e.as_const().map_or_else(|| json!(e.to_string()), |n| json!(n))
+fn dim(model: &Model, analysis: &Analysis, e: &Expr) -> Value {
+    e.as_const().map_or_else(|| json!(analysis.told(model, e).text(model)), |n| json!(n))
 }

@@ -2,7 +2,7 @@
 
 use onnx_pass_ir::sym::{Expr, Facts};
 use onnx_pass_ir::{Model, NodeId, Result, ValueId, verify};
-use onnx_pass_passes::analysis::{Analysis, is_made_up};
+use onnx_pass_passes::analysis::Analysis;
 use onnx_pass_passes::kv::discover::{self, Cache, Form};
 
 use crate::terminal::{Align, Table, escape};
@@ -12,7 +12,8 @@ const SHOWN_ITEMS: usize = 8;
 
 /// Every value with its element type, its symbolic shape and, where they are small and known, its contents: a graph
 /// after the other, in the order of the file. Lengths that the graph does not tell before it runs are symbols that
-/// begin with `?`, and the node that makes them is named.
+/// begin with `?`, and the node that makes them is named. What an `If` gives is `if(INPUT, THEN, OTHER)` where the one
+/// element of that input of the model decides.
 pub fn shapes(model: &Model) -> String {
     let analysis = Analysis::of(model, &Facts::default());
     let (mut out, mut values, mut open) = (String::new(), 0, 0);
@@ -29,7 +30,7 @@ pub fn shapes(model: &Model) -> String {
             let why = why_open(model, &analysis, v);
             values += 1;
             open += usize::from(!why.is_empty());
-            table.row([model.name(v), &shape(&analysis, v), &contents(&analysis, v), &why]);
+            table.row([model.name(v), &shape(model, &analysis, v), &contents(model, &analysis, v), &why]);
         }
         if !table.is_empty() {
             out.push_str(&format!("{}:\n{}\n", escape(&verify::graph_name(model, graph)), table.render()));
@@ -55,20 +56,24 @@ pub fn shapes(model: &Model) -> String {
     out
 }
 
-fn shape(a: &Analysis, v: ValueId) -> String {
+fn shape(model: &Model, a: &Analysis, v: ValueId) -> String {
     let elem = a.dtype(v).map_or_else(|| "?".to_owned(), |dtype| dtype.to_string());
     match a.shape(v) {
-        Some(dims) => format!("{elem}[{}]", dims.iter().map(Expr::to_string).collect::<Vec<_>>().join(", ")),
+        Some(dims) => {
+            let dims: Vec<String> = dims.iter().map(|e| a.told(model, e).text(model)).collect();
+            format!("{elem}[{}]", dims.join(", "))
+        }
         None if a.fact(v).other.is_some() => "no tensor".to_owned(),
         None => format!("{elem} of any rank"),
     }
 }
 
-fn contents(a: &Analysis, v: ValueId) -> String {
+fn contents(model: &Model, a: &Analysis, v: ValueId) -> String {
     let Some(items) = a.fact(v).items.as_ref().filter(|items| items.len() <= SHOWN_ITEMS) else {
         return String::new();
     };
-    let items = items.iter().map(|item| item.as_ref().map_or_else(|| "?".to_owned(), Expr::to_string));
+    let text = |e: &Expr| a.told(model, e).text(model);
+    let items = items.iter().map(|item| item.as_ref().map_or_else(|| "?".to_owned(), text));
     format!("{{{}}}", items.collect::<Vec<_>>().join(", "))
 }
 
@@ -84,9 +89,7 @@ fn why_open(model: &Model, a: &Analysis, v: ValueId) -> String {
             Some(node) => rank_reason(model, a, node),
         };
     };
-    let made_up = |dim: &Expr| dim.symbols().into_iter().filter(|s| is_made_up(s)).collect::<Vec<_>>();
-    let names: Vec<_> = dims.iter().flat_map(made_up).collect();
-    let Some(first) = names.first() else { return String::new() };
+    let Some(first) = dims.iter().find_map(|dim| a.told(model, dim).made_up()) else { return String::new() };
     // The symbol carries the name of the value that it was made for.
     let origin = first.trim_start_matches('?').rsplit_once('.').map_or("", |(name, _)| name);
     if origin == model.name(v) {
@@ -221,6 +224,30 @@ mod tests {
                 y = Cast <to = 1> (t)
                 c = my.Own (x)
                 z = Relu (c)
+            }"#,
+        )?;
+        insta::assert_snapshot!(shapes(&model));
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_branch_gives_is_told_by_its_condition() -> Result<()> {
+        let model = text::parse(
+            r#"<ir_version: 8, opset_import: ["" : 17]>
+            agraph (float[P, 4] past, float[S, 4] x, bool use_cache) => (present, count) {
+                present = If (use_cache) <
+                    then_branch = t () => (a) { a = Concat <axis = 0> (past, x) },
+                    else_branch = e () => (b) { b = Identity (x) }
+                >
+                rows = Shape <end = 1> (present)
+                zero = Constant <value_int = 0> ()
+                one = Constant <value_int = 1> ()
+                total = Squeeze (rows)
+                count = Range (zero, total, one)
+                other = If (use_cache) <
+                    then_branch = t2 () => (a2) { i = NonZero (x) a2 = Transpose (i) },
+                    else_branch = e2 () => (b2) { b2 = Identity (x) }
+                >
             }"#,
         )?;
         insta::assert_snapshot!(shapes(&model));

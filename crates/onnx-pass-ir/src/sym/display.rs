@@ -29,6 +29,17 @@ fn reads_as_symbol(name: &str) -> bool {
     parse::is_identifier(name) || Expr::parse_dim(name).as_symbol() == Some(name)
 }
 
+/// A name as it stands within an expression: between backquotes, which are doubled inside, unless it is an
+/// identifier.
+#[derive(Clone, Copy, Debug)]
+pub struct QuotedName<'a>(pub &'a str);
+
+impl Display for QuotedName<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write_name(f, self.0)
+    }
+}
+
 fn write_name(f: &mut impl Write, name: &str) -> fmt::Result {
     if parse::is_identifier(name) {
         return f.write_str(name);

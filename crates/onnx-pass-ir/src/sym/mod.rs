@@ -32,6 +32,7 @@ mod laws;
 mod tests;
 
 pub use build::Build;
+pub use display::QuotedName;
 pub use error::{Contradiction, ParseExprError, ParseExprErrorKind};
 pub use expr::Expr;
 pub use facts::Facts;

@@ -30,7 +30,7 @@ impl Walk<'_, '_> {
         self.depth -= 1;
     }
 
-    fn fresh(&self, id: NodeId, k: usize, axis: usize) -> Expr {
+    pub(super) fn fresh(&self, id: NodeId, k: usize, axis: usize) -> Expr {
         match self.model.node(id).output(k) {
             Some(v) => made_up(self.model, v, axis, &self.scope),
             None => Expr::symbol(ecow::eco_format!("?{id:?}{}:{k}.{axis}", self.scope)),
@@ -45,6 +45,7 @@ impl Walk<'_, '_> {
             let taken = if cond { then } else { other };
             self.enter(taken);
             let out = self.results(taken);
+            self.note_alternatives(id, None, &out);
             return self.answer(id, out);
         }
         // What a branch proves of symbols holds only where it is taken.
@@ -57,6 +58,7 @@ impl Walk<'_, '_> {
         self.a.symbols = mark;
         let joined = a.iter().zip(&b).enumerate();
         let out: Vec<Fact> = joined.map(|(k, (x, y))| join(x, y, &|axis| self.fresh(id, k, axis))).collect();
+        self.note_alternatives(id, Some([&a, &b]), &out);
         self.answer(id, out);
     }
 
@@ -264,7 +266,9 @@ impl Walk<'_, '_> {
         let scope = self.scope.len();
         self.scope.push_str(&format!("@{}", id.index()));
         self.calls.push(f);
+        self.callers.push(id);
         self.enter(body);
+        self.callers.pop();
         self.calls.pop();
         self.scope.truncate(scope);
         self.bindings = outer;

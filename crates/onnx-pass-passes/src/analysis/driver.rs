@@ -85,6 +85,9 @@ pub(super) fn update(a: &mut Analysis, model: &Model, node: NodeId) -> bool {
     }
     let outputs: Vec<ValueId> = model.node(node).outputs().iter().flatten().copied().collect();
     let before: Vec<Fact> = outputs.iter().map(|v| a.fact(*v).clone()).collect();
+    if !a.alternatives.is_empty() {
+        Walk::new(model, a, SHALLOW).note_alternatives(node, None, &[]);
+    }
     let nests = model.node(node).has_subgraphs() || model.callee(node).is_some();
     if nests {
         with_stack(model, |limit| Walk::new(model, a, limit).node(node));
@@ -171,6 +174,8 @@ pub(super) struct Walk<'m, 'a> {
     pub(super) depth: usize,
     pub(super) limit: usize,
     pub(super) calls: Vec<FunctionId>,
+    /// The calls that lead here from the main graph, outermost first.
+    pub(super) callers: Vec<NodeId>,
     pub(super) bindings: Vec<Attribute>,
     pub(super) scope: String,
 }
@@ -187,6 +192,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             depth: 0,
             limit,
             calls: Vec::new(),
+            callers: Vec::new(),
             bindings: Vec::new(),
             scope: String::new(),
         }
@@ -243,6 +249,10 @@ impl<'m, 'a> Walk<'m, 'a> {
                     fact.items = Some(new.into());
                 }
             }
+        }
+        for x in self.a.alternatives.values_mut() {
+            x.then = symbols.simplify(&x.then);
+            x.other = symbols.simplify(&x.other);
         }
     }
 

@@ -10,6 +10,7 @@
 //! Invariant: declared types are evidence where nothing is computed; where both are there the computed one
 //! wins, and a contradiction is kept in [`Analysis::contradictions`].
 
+mod alternatives;
 mod bodies;
 mod cx;
 mod driver;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 
 use onnx_pass_ir::sym::{Expr, Facts};
 use onnx_pass_ir::{DataType, EcoString, Model, NodeId, Tensor, TensorData, Type, ValueId};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use alternatives::Told;
 pub use cx::NodeCx;
 
 /// A symbolic shape: one expression an axis.
@@ -174,6 +176,8 @@ pub struct Analysis {
     pub impossible: Vec<Impossible>,
     /// Operators without a rule (domain, name), each once, in order of occurrence.
     pub without_rule: Vec<(String, String)>,
+    /// Of made-up symbols for what an `If` gives: the two lengths, and what decides.
+    pub(crate) alternatives: FxHashMap<EcoString, alternatives::Alternative>,
     /// Pairs of lengths that are broadcast to each other and are not known to be equal.
     pub(crate) disputes: Vec<(Expr, Expr)>,
     /// Axes of inputs whose declared length the graph disputes.
