@@ -6,7 +6,9 @@
 //! tell before it runs. So "unknown" is a symbol of its own, and two unknown lengths that are the same length
 //! are seen to be the same.
 //!
-//! Invariant: a fact holds for every run of the model. Nothing is guessed.
+//! Invariant: a fact holds for every run of the model. Nothing is guessed. Two lengths of 0 are left out of
+//! account: one that is broadcast against 1 ([`NodeCx::broadcast_dim`]), and one that is computed for the target
+//! of a `Reshape`, where it is meant as a length and would be the order to copy one.
 //! Invariant: declared types are evidence where nothing is computed; where both are there the computed one
 //! wins, and a contradiction is kept in [`Analysis::contradictions`].
 

@@ -49,7 +49,7 @@ pub enum VerifyError {
     /// One of the models does not run.
     #[error("ONNX Runtime refuses the {which} model: {reason}")]
     Refused {
-        /// `original` or `rewritten`.
+        /// `original`, `rewritten` or `given`.
         which: &'static str,
         /// Its message.
         reason: String,
@@ -193,6 +193,27 @@ fn output_pairs(
 fn required_inputs(model: &Model) -> Vec<ValueId> {
     let inputs = model.graph(model.main()).inputs().iter().copied();
     inputs.filter(|v| model.value(*v).initializer().is_none()).collect()
+}
+
+/// A model that ONNX Runtime holds ready, to run with inputs of any sizes.
+pub struct Prepared(runtime::Opened);
+
+impl Prepared {
+    /// # Errors
+    /// ONNX Runtime is not there or refuses the model.
+    pub fn of(model: &Model) -> Result<Self, VerifyError> {
+        let runtime = runtime::Runtime::load()?;
+        let opened = runtime.open(&Loaded::of(model)?);
+        opened.map(Self).map_err(|reason| VerifyError::Refused { which: "given", reason })
+    }
+
+    /// Runs it, and gives the outputs in the order of `names`.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the inputs, or a node fails with them.
+    pub fn run(&mut self, inputs: &[(String, Tensor)], names: &[&str]) -> Result<Vec<Tensor>, VerifyError> {
+        self.0.run(inputs, names).map_err(|reason| VerifyError::Refused { which: "given", reason })
+    }
 }
 
 /// A model as the runtime takes it.

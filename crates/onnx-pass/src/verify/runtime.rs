@@ -47,7 +47,11 @@ impl Runtime {
         inputs: &[(String, Tensor)],
         names: &[&str],
     ) -> Result<Vec<Tensor>, String> {
-        let plain = |error: &dyn std::fmt::Display| first_line(&error.to_string());
+        self.open(model)?.run(inputs, names)
+    }
+
+    /// Makes a model ready to run.
+    pub fn open(&self, model: &Loaded) -> Result<Opened, String> {
         let mut builder = Session::builder(self.environment)
             .map_err(|e| plain(&e))?
             .with_log_level(LogLevel::Fatal)
@@ -57,7 +61,17 @@ impl Runtime {
                 .with_config_entry(EXTERNAL_FOLDER, folder.to_string_lossy())
                 .map_err(|e| plain(&e))?;
         }
-        let mut session = builder.commit_from_memory(&model.bytes).map_err(|e| plain(&e))?;
+        builder.commit_from_memory(&model.bytes).map(Opened).map_err(|e| plain(&e))
+    }
+}
+
+/// A model that is ready to run.
+pub struct Opened(Session);
+
+impl Opened {
+    /// Gives the outputs in the order of `names`.
+    pub fn run(&mut self, inputs: &[(String, Tensor)], names: &[&str]) -> Result<Vec<Tensor>, String> {
+        let session = &mut self.0;
         let mut values: Vec<(String, SessionInputValue<'static>)> = Vec::new();
         for (name, tensor) in inputs {
             let value = value(session.allocator(), tensor).map_err(|e| format!("input `{name}`: {e}"))?;
@@ -72,6 +86,10 @@ impl Runtime {
             })
             .collect()
     }
+}
+
+fn plain(error: &dyn std::fmt::Display) -> String {
+    first_line(&error.to_string())
 }
 
 fn first_line(text: &str) -> String {
