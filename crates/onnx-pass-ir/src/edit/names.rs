@@ -13,7 +13,7 @@ impl Model {
         let hint = if hint.is_empty() { "value" } else { hint };
         let names = self.names();
         if !names.contains_key(hint) {
-            names.insert(hint.into(), 0);
+            names.insert(hint.into(), Named::default());
             return hint.into();
         }
         let mut next = self.next_name.get(hint).copied().unwrap_or(1);
@@ -22,7 +22,7 @@ impl Model {
             next += 1;
             let names = self.names();
             if !names.contains_key(&name) {
-                names.insert(name.clone(), 0);
+                names.insert(name.clone(), Named::default());
                 self.next_name.insert(hint.into(), next);
                 return name;
             }
@@ -30,34 +30,49 @@ impl Model {
     }
 
     /// How many values and nodes have each name.
-    fn names(&mut self) -> &mut FxHashMap<EcoString, u32> {
+    fn names(&mut self) -> &mut FxHashMap<EcoString, Named> {
         if self.names.is_none() {
-            let mut counts = FxHashMap::default();
-            let values = self.values.iter().filter(|v| v.def != Def::Removed).map(|v| &v.name);
-            let nodes = self.nodes.iter().filter(|n| n.live).filter_map(|n| n.name.as_ref());
-            for n in values.chain(nodes) {
-                *counts.entry(n.clone()).or_insert(0u32) += 1;
+            let mut counts: FxHashMap<EcoString, Named> = FxHashMap::default();
+            for v in self.values.iter().filter(|v| v.def != Def::Removed) {
+                counts.entry(v.name.clone()).or_default().values += 1;
+            }
+            for name in self.nodes.iter().filter(|n| n.live).filter_map(|n| n.name.as_ref()) {
+                counts.entry(name.clone()).or_default().nodes += 1;
             }
             self.names = Some(counts);
         }
         self.names.get_or_insert_default()
     }
 
+    /// Enters the name of a value.
     pub(crate) fn remember_name(&mut self, name: &EcoString) {
         if let Some(names) = &mut self.names {
-            *names.entry(name.clone()).or_insert(0) += 1;
+            names.entry(name.clone()).or_default().values += 1;
         }
     }
 
+    /// Enters the name of a node.
+    pub(crate) fn remember_node_name(&mut self, name: &EcoString) {
+        if let Some(names) = &mut self.names {
+            names.entry(name.clone()).or_default().nodes += 1;
+        }
+    }
+
+    /// Takes the name of a value out.
     pub(crate) fn unremember_name(&mut self, name: &EcoString) {
         if let Some(n) = self.names.as_mut().and_then(|names| names.get_mut(name)) {
-            *n = n.saturating_sub(1);
+            n.values = n.values.saturating_sub(1);
         }
     }
 
     /// How many values and nodes have this name now.
     pub(crate) fn name_count(&mut self, name: &str) -> u32 {
-        self.names().get(name).copied().unwrap_or(0)
+        self.names().get(name).map_or(0, |n| n.values + n.nodes)
+    }
+
+    /// Whether a value has this name, in whatever graph: the table tells, so that not every value need be asked.
+    fn names_a_value(&mut self, name: &str) -> bool {
+        self.names().get(name).is_some_and(|n| n.values > 0)
     }
 
     /// Exchanges the names, and with them the declarations, of two values of one graph.
@@ -108,8 +123,7 @@ impl Model {
         if name.is_empty() {
             return Err(Error::edit(format!("`{}` cannot get an empty name", self.name(v))));
         }
-        // A look at the table of names saves the look at every value where the name is a new one.
-        if self.name_count(name) > 0
+        if self.names_a_value(name)
             && let Some(other) = self.name_clash(self.value(v).graph, name)
         {
             return Err(Error::edit(format!(
@@ -124,7 +138,7 @@ impl Model {
 
     /// Whether a value that `graph` sees, or a graph inside it, has this name.
     pub fn is_name_taken(&mut self, graph: GraphId, name: &str) -> bool {
-        self.name_count(name) > 0 && self.name_clash(graph, name).is_some()
+        self.names_a_value(name) && self.name_clash(graph, name).is_some()
     }
 
     /// A value that `graph`, or a graph around or inside it, knows by `name`.

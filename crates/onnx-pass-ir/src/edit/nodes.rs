@@ -219,7 +219,7 @@ impl Model {
     pub fn set_node_name(&mut self, node: NodeId, name: Option<&str>) {
         self.nodes[node.index()].name = name.map(Into::into);
         if let Some(n) = name {
-            self.remember_name(&n.into());
+            self.remember_node_name(&n.into());
         }
         self.touch(node);
     }

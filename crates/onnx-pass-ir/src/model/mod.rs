@@ -122,6 +122,13 @@ pub struct Header {
     pub(crate) rest: EcoVec<u8>,
 }
 
+/// How many values and nodes have a name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Named {
+    pub values: u32,
+    pub nodes: u32,
+}
+
 /// A model in memory. `Send + Sync`, no lifetime; a clone shares all weights.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -137,7 +144,7 @@ pub struct Model {
     pub(crate) source: Option<Arc<Source>>,
     pub(crate) revision: u64,
     /// How many values and nodes have each name; made at the first need.
-    pub(crate) names: Option<FxHashMap<EcoString, u32>>,
+    pub(crate) names: Option<FxHashMap<EcoString, Named>>,
     pub(crate) next_name: FxHashMap<EcoString, u32>,
     /// Every value has a name that no other of its graph has: known from reading, until one gets another.
     pub(crate) unique_names: bool,

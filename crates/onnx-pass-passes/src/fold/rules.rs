@@ -12,9 +12,9 @@ pub fn concern(m: &Model, a: &Analysis, node: NodeId) -> bool {
     let is_for = match n.op_type() {
         // Of floats no sum is known to be its operand.
         "Add" => n.input(0).and_then(|v| a.dtype(v)).is_some_and(DataType::is_integer),
-        "And" | "Cast" | "Concat" | "Div" | "Dropout" | "Expand" | "Flatten" | "Identity" | "Max" | "Mean"
-        | "Min" | "Mul" | "Or" | "Pad" | "Reshape" | "Slice" | "Split" | "Squeeze" | "Sub" | "Sum" | "Tile"
-        | "Transpose" | "Unsqueeze" | "Where" => true,
+        "And" | "Cast" | "Concat" | "Div" | "Dropout" | "Expand" | "Flatten" | "Identity" | "Max"
+        | "Mean" | "Min" | "Mul" | "Or" | "Pad" | "Reshape" | "Slice" | "Split" | "Squeeze" | "Sub"
+        | "Sum" | "Tile" | "Transpose" | "Unsqueeze" | "Where" => true,
         _ => false,
     };
     is_for && n.domain().is_empty()

@@ -185,15 +185,12 @@ fn rename_values(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), P
     let main = m.graph(m.main());
     let interface: FxHashSet<ValueId> =
         main.inputs().iter().copied().chain(main.outputs().iter().map(|o| o.value())).collect();
+    let outputs = main.outputs().iter().map(|o| (m.name(o.value()), &OUTPUT));
+    let outside: FxHashMap<&str, &Kind> =
+        outputs.chain(main.inputs().iter().map(|v| (m.name(*v), &INPUT))).collect();
     for key in map.keys() {
-        for (v, kind) in
-            interface.iter().map(|v| (*v, if main.inputs().contains(v) { &INPUT } else { &OUTPUT }))
-        {
-            if m.name(v) == key {
-                return Err(
-                    VALUE.error(key, format!("it is an {}; rename it under `{}`", kind.one, kind.option))
-                );
-            }
+        if let Some(kind) = outside.get(key.as_str()) {
+            return Err(VALUE.error(key, format!("it is an {}; rename it under `{}`", kind.one, kind.option)));
         }
     }
     let mut by_name: IndexMap<EcoString, Vec<ValueId>> = IndexMap::new();
@@ -313,7 +310,7 @@ fn plan(kind: &Kind, map: &Map, known: &[&str]) -> Result<Vec<(usize, String, St
             return Err(kind.error(from, names::unknown(from, kind.one, kind.many, known)));
         }
     }
-    check_new_names(kind, map, known, &plan)?;
+    check_new_names(kind, map, &positions, &plan)?;
     Ok(plan.into_iter().filter(|(_, (from, to))| from != to).map(|(k, (from, to))| (k, from, to)).collect())
 }
 
@@ -327,9 +324,11 @@ fn was_done(to: &str, known: &[&str]) -> bool {
 fn check_new_names(
     kind: &Kind,
     map: &Map,
-    known: &[&str],
+    positions: &FxHashMap<&str, usize>,
     plan: &IndexMap<usize, (String, String)>,
 ) -> Result<(), PassError> {
+    let patterns: Vec<(Glob, &String)> =
+        map.iter().filter_map(|(key, template)| Some((Glob::new(key)?, template))).collect();
     let mut given: FxHashMap<&str, &str> = FxHashMap::default();
     for (from, to) in plan.values() {
         if let Some(other) = given.insert(to, from) {
@@ -340,8 +339,8 @@ fn check_new_names(
         }
         let next = match map.get(to) {
             Some(next) => Some(next.clone()),
-            None => map.iter().find_map(|(key, template)| {
-                let captures = Glob::new(key)?.captures(to)?;
+            None => patterns.iter().find_map(|(glob, template)| {
+                let captures = glob.captures(to)?;
                 names::substitute(template, &captures).ok()
             }),
         };
@@ -353,8 +352,8 @@ fn check_new_names(
         }
     }
     for (k, (from, to)) in plan {
-        let other = known.iter().position(|name| name == to).filter(|other| other != k);
-        if other.is_some_and(|other| !plan.contains_key(&other)) {
+        let other = positions.get(to.as_str()).filter(|other| *other != k);
+        if other.is_some_and(|other| !plan.contains_key(other)) {
             // Of symbols there is more to say, and `rename_symbols` says it.
             if kind.one != DIM.one {
                 return Err(kind.error(from, format!("there is another {} `{to}`", kind.one)));
