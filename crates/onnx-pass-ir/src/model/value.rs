@@ -55,9 +55,7 @@ pub enum Use {
 pub struct ValueInfo {
     pub(crate) ty: Option<Arc<Declared>>,
     rare: Option<Box<RareInfo>>,
-    /// The name that `src` was written with.
-    pub(crate) src_name: EcoString,
-    /// The field in its source; empty when changed.
+    /// The field in its source, under the name that the value had there; empty when changed.
     pub(crate) src: Span,
 }
 

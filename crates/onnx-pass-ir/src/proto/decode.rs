@@ -144,18 +144,16 @@ impl<'a> Decoder<'a> {
         let g = &mut self.model.graphs[id.index()];
         (g.name, g.doc, g.metadata, g.rest) = (name, doc, metadata, rest.take());
         for (i, f) in body.inputs.iter().enumerate() {
-            let (name, mut info) = self.cx.value_info(f, &mut self.types).at(|| format!("input[{i}]"))?;
+            let (name, info) = self.cx.value_info(f, &mut self.types).at(|| format!("input[{i}]"))?;
             let v = self.define(id, name, Def::Input);
-            info.src_name = self.model.values[v.index()].name.clone();
             self.model.values[v.index()].info = Some(Box::new(info));
             self.model.graphs[id.index()].inputs.push(v);
         }
         self.initializers(&body, id)?;
         self.nodes(&body.nodes, id, nesting)?;
         for (i, f) in body.outputs.iter().enumerate() {
-            let (name, mut info) = self.cx.value_info(f, &mut self.types).at(|| format!("output[{i}]"))?;
+            let (name, info) = self.cx.value_info(f, &mut self.types).at(|| format!("output[{i}]"))?;
             let v = self.resolve(id, name);
-            info.src_name = self.model.values[v.index()].name.clone();
             self.model.push_output_raw(id, v, info);
         }
         self.value_infos(&body.value_info, id)?;
@@ -407,16 +405,14 @@ impl<'a> Decoder<'a> {
         for (i, f) in fields.iter().enumerate() {
             let read = Field::again(f).map_err(Bad::from);
             let read = read.and_then(|f| self.cx.value_info(&f, &mut self.types));
-            let (name, mut info) = read.at(|| format!("value_info[{i}]"))?;
+            let (name, info) = read.at(|| format!("value_info[{i}]"))?;
             let known = self.scopes.last().and_then(|s| s.get(name)).copied();
             match known {
                 Some(v) if self.model.values[v.index()].info.is_none() => {
-                    info.src_name = self.model.values[v.index()].name.clone();
                     self.model.values[v.index()].info = Some(Box::new(info));
                     self.model.graphs[id.index()].value_info.push(v);
                 }
                 _ => {
-                    info.src_name = name.into();
                     self.model.graphs[id.index()].stale_info.push((name.into(), info));
                 }
             }

@@ -3,7 +3,7 @@
 use super::encode::How;
 use super::plan::Placed;
 use super::rope::Rope;
-use super::wire::{Fields, all_within, within};
+use super::wire::{Field, Fields, all_within, within};
 use crate::model::{Metadata, Odd, OpsetImport, ValueInfo};
 use crate::tensor::{SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
@@ -129,8 +129,21 @@ pub(crate) fn sparse_tensor(
     rope.end(mark);
 }
 
+/// Whether a `ValueInfoProto` has this name, so that it may be written as it stands.
+fn is_named(field: &[u8], name: &str) -> bool {
+    let message = Field::again(field).and_then(|f| f.len());
+    let mut fields = Fields::new(message.unwrap_or_default());
+    let mut found: &[u8] = &[];
+    while let Ok(Some(f)) = fields.next() {
+        if let (1, Ok(text)) = (f.number, f.len()) {
+            found = text;
+        }
+    }
+    !field.is_empty() && found == name.as_bytes()
+}
+
 pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueInfo, how: How<'_>) {
-    if how.verbatim && !info.src.is_empty() && info.src_name == name {
+    if how.verbatim && is_named(rope.source(info.src), name) {
         rope.field_at(number, info.src);
         return;
     }

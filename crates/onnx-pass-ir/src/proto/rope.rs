@@ -161,6 +161,11 @@ impl Rope {
         }
     }
 
+    /// What stands at a place of the source.
+    pub fn source(&self, at: Span) -> &[u8] {
+        self.base.get(at.range()).unwrap_or_default()
+    }
+
     /// As [`Rope::field`], of a field of the source.
     pub fn field_at(&mut self, number: u32, src: Span) {
         let range = src.range();

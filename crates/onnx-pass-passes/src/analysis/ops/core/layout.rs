@@ -15,7 +15,12 @@ pub(super) fn identity(cx: &mut NodeCx<'_>) {
 /// The same elements in the same order under another shape: contents go along.
 pub(super) fn relabel(cx: &mut NodeCx<'_>, shape: Option<Vec<Expr>>) {
     let Some(f) = cx.input(0) else { return };
-    let mut out = Fact::tensor(f.dtype, shape);
+    let mut out = match (&f.shape, shape) {
+        (Some(from), Some(to)) if from[..] == to[..] => {
+            Fact { shape: f.shape.clone(), dtype: f.dtype, ..Fact::default() }
+        }
+        (_, shape) => Fact::tensor(f.dtype, shape),
+    };
     if let (Some(items), Some(dims)) = (&f.items, out.const_shape())
         && sizes(&dims).map(|d| d.iter().product()) == Some(items.len())
     {
@@ -80,8 +85,15 @@ fn rest_of(cx: &NodeCx<'_>, all: &[Expr], part: &[Expr]) -> Option<Expr> {
             None => left.push(p.clone()),
         }
     }
-    let (n, d) = (product(&all), product(&left));
-    if d.is_zero() || part.iter().any(Expr::is_zero) {
+    if part.iter().any(Expr::is_zero) {
+        return None;
+    }
+    let n = product(&all);
+    if left.is_empty() {
+        return Some(n);
+    }
+    let d = product(&left);
+    if d.is_zero() {
         return None;
     }
     Some(n.exact_div(&d).unwrap_or_else(|| n.floor_div(&d)))

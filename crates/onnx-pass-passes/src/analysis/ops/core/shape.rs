@@ -29,7 +29,10 @@ pub(super) fn product(dims: &[Expr]) -> Expr {
     if dims.iter().any(Expr::is_zero) {
         return Expr::ZERO;
     }
-    dims.iter().fold(Expr::ONE, |p, d| p.mul(d))
+    match dims {
+        [] => Expr::ONE,
+        [first, rest @ ..] => rest.iter().fold(first.clone(), |p, d| p.mul(d)),
+    }
 }
 
 pub(super) fn constant(cx: &mut NodeCx<'_>) {
