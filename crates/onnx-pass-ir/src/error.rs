@@ -65,6 +65,27 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Error::Io { path: path.into(), source }
     }
+
+    /// As [`Error::io`], of a file that is written.
+    pub(crate) fn write(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Error::io(path, advise(source))
+    }
+}
+
+/// What the system says of a file that cannot be written, with the way out where there is one.
+pub fn advise(error: io::Error) -> io::Error {
+    use io::ErrorKind::*;
+    let advice = match error.kind() {
+        StorageFull => "free some space, or name an output on another disk",
+        QuotaExceeded => "free some of your space, or name an output on another disk",
+        FileTooLarge => {
+            "raise the limit on the size of files (`ulimit -f`), or name an output on another disk"
+        }
+        ReadOnlyFilesystem => "name an output on a disk that can be written",
+        PermissionDenied => "name an output in a folder that you may write to",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}; {advice}"))
 }
 
 /// The crate's result.

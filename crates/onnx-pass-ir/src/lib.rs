@@ -31,10 +31,10 @@ pub use attribute::{AttrValue, Attribute};
 pub use dtype::DataType;
 pub use ecow::EcoString;
 pub use edit::{NewNode, Place};
-pub use error::{Error, Result};
+pub use error::{Error, Result, advise};
 pub use external::{External, ExternalRoot};
 pub use ids::{FunctionId, GraphId, NodeId, ValueId};
-pub use io::{ReadOptions, Weights, WriteOptions, Written, install_sigbus_handler};
+pub use io::{ReadOptions, StagedModel, Weights, WriteOptions, Written, install_sigbus_handler};
 pub use model::{
     Binding, Def, Function, Graph, GraphOutput, GraphOwner, Header, Metadata, Model, Node, Nodes,
     OpsetImport, QuantAnnotation, TrainingInfo, Use, Value, ValueInfo, canonical_domain,

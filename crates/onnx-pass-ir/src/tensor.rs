@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
 use crate::external::External;
+use crate::proto::encode_parts::without_contents;
 use crate::proto::typed::TypedData;
 use crate::{DataType, Metadata};
 
@@ -294,6 +295,17 @@ impl Tensor {
     /// This tensor, to be stored elsewhere; the contents are shared.
     pub fn stored(&self, store: Store) -> Tensor {
         Tensor { store, ..self.clone() }
+    }
+
+    /// This tensor with all that another says of itself beside its contents: name, doc string, metadata, and what the
+    /// schema does not know.
+    #[must_use]
+    pub fn described_as(mut self, other: &Tensor) -> Tensor {
+        (self.name, self.doc) = (other.name.clone(), other.doc.clone());
+        self.metadata = other.metadata.clone();
+        self.rest = without_contents(&other.rest).as_slice().into();
+        self.src = Bytes::new();
+        self
     }
 
     /// Shares the tensor.

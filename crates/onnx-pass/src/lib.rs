@@ -10,6 +10,7 @@ pub mod cli;
 pub mod diff;
 pub mod git;
 pub mod known;
+pub mod outputs;
 pub mod pipeline;
 #[cfg(feature = "cli")]
 pub mod progress;

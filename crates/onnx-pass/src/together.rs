@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onnx_pass_ir::{
-    DataFile, Model, ReadOptions, Result, Store, Tensor, TensorData, ValueId, Weights, WriteOptions, Written,
+    DataFile, Model, Result, StagedModel, Store, Tensor, TensorData, ValueId, Weights, WriteOptions,
 };
 
 use crate::Companion;
@@ -19,41 +19,28 @@ pub fn path(companion: &Companion, output: &Path) -> PathBuf {
     output.with_file_name(companion.name.replace("{stem}", &stem))
 }
 
-/// Writes companions, and lets `model`, which is to be written to `output` after them, refer to the weights that
-/// are in their files already: a weight that both have is on the disk once. Weights that are in files of their own
-/// need nothing; those that are in the model move to `OUTPUT.data`, unless `options` ask for copies or for
+/// Writes companions all but their names, and lets `model`, which is to be written to `output` with them, refer to the
+/// weights that are in their files already: a weight that both have is on the disk once. Weights that are in files of
+/// their own need nothing; those that are in the model move to `OUTPUT.data`, unless `options` ask for copies or for
 /// everything in the model.
 ///
 /// # Errors
-/// When a companion cannot be written. What was made before is taken away again.
-pub fn write(
+/// When a companion cannot be written. Nothing of the others is left then.
+pub fn stage(
     companions: &[Companion],
     model: &mut Model,
     output: &Path,
     options: &WriteOptions,
-) -> Result<Vec<Written>> {
-    let mut done: Vec<Written> = Vec::new();
-    for companion in companions {
-        match one(companion, model, output, options) {
-            Ok(written) => done.push(written),
-            Err(error) => {
-                undo(&done);
-                return Err(error);
-            }
-        }
-    }
-    Ok(done)
+) -> Result<Vec<StagedModel>> {
+    companions.iter().map(|companion| one(companion, model, output, options)).collect()
 }
 
-/// Takes the files away that [`write()`] made.
-pub fn undo(done: &[Written]) {
-    for file in done.iter().flat_map(|written| &written.files) {
-        // It may be gone already, and there is nothing better to do.
-        let _ = std::fs::remove_file(file);
-    }
-}
-
-fn one(companion: &Companion, model: &mut Model, output: &Path, options: &WriteOptions) -> Result<Written> {
+fn one(
+    companion: &Companion,
+    model: &mut Model,
+    output: &Path,
+    options: &WriteOptions,
+) -> Result<StagedModel> {
     let path = path(companion, output);
     let mut other = companion.model.clone();
     let share = matches!(options.weights, Weights::Auto | Weights::Reference);
@@ -65,18 +52,19 @@ fn one(companion: &Companion, model: &mut Model, output: &Path, options: &WriteO
         let moved = tensor.stored(store.clone()).shared();
         other.set_initializer(*theirs, moved)?;
     }
-    let written = other.write(&path, options)?;
-    let there = Model::read_with(&path, &ReadOptions { allow_symlinks: options.allow_symlinks })?;
+    let staged = other.stage(&path, options)?;
+    if pairs.is_empty() {
+        return Ok(staged);
+    }
+    let there = staged.reread()?;
     for (ours, theirs) in pairs {
         let found = there.find_value(there.main(), other.name(theirs));
         let placed = found.and_then(|v| there.value(v).initializer());
         let (Some(placed), Some(tensor)) = (placed, model.value(ours).initializer()) else { continue };
-        let mut moved = Tensor::with_data(tensor.dtype, &tensor.dims, placed.data.clone());
-        moved.doc.clone_from(&tensor.doc);
-        moved.metadata = tensor.metadata.clone();
+        let moved = Tensor::with_data(tensor.dtype, &tensor.dims, placed.data.clone()).described_as(tensor);
         model.set_initializer(ours, moved.shared())?;
     }
-    Ok(written)
+    Ok(staged)
 }
 
 /// Initializers of the two main graphs with the same contents: the same memory, or, where an export has a weight

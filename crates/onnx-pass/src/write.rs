@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use onnx_pass_ir::advise;
 use thiserror::Error;
 
 /// A file that could not be written. What stood at the path before still stands there.
@@ -47,13 +48,26 @@ enum Content {
     Stream(Vec<u8>),
 }
 
+impl WriteError {
+    /// What failed, without the file's name.
+    pub(crate) fn told(&self) -> String {
+        format!("cannot {}: {}", self.action, self.source)
+    }
+}
+
 impl Staged {
+    /// Where it will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Does what may fail: as [`atomic_write`], up to the renaming.
     ///
     /// # Errors
     /// As [`atomic_write`].
     pub fn new(path: &Path, bytes: &[u8]) -> Result<Self, WriteError> {
-        let fail = |action| move |source| WriteError { path: path.to_owned(), action, source };
+        let fail =
+            |action| move |source| WriteError { path: path.to_owned(), action, source: advise(source) };
         let existing = fs::metadata(path).ok();
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(fail("write")(io::Error::from(io::ErrorKind::IsADirectory)));
@@ -82,7 +96,7 @@ impl Staged {
     pub fn commit(self) -> Result<(), WriteError> {
         let Self { path, content } = self;
         let at = path.as_path();
-        let fail = |action| move |source| WriteError { path: at.to_owned(), action, source };
+        let fail = |action| move |source| WriteError { path: at.to_owned(), action, source: advise(source) };
         match content {
             Content::Stream(bytes) => {
                 let mut file = OpenOptions::new().write(true).open(&path).map_err(fail("open"))?;
@@ -99,17 +113,23 @@ impl Staged {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
 }
 
-/// `tempfile` makes files that only their owner reads; an output has the permissions that any new file would.
-fn new_file_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// Names of files that are not to be seen.
+pub(crate) fn hidden() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".onnx-pass-").suffix(".tmp");
+    builder
+}
+
+/// `tempfile` makes files that only their owner reads; an output has the permissions that any new file would.
+fn new_file_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = hidden();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A file that is being written, in the folder where it will stand.
+#[derive(Debug)]
 pub(super) struct Staged {
     pub file: File,
     folder: PathBuf,
@@ -46,7 +47,7 @@ impl Staged {
     }
 
     /// Gives the file a name, in the place of what has it.
-    pub fn replace(mut self, path: &Path) -> io::Result<()> {
+    pub fn replace(&mut self, path: &Path) -> io::Result<()> {
         if self.name.is_none() {
             self.name = Some(fresh(&self.folder, |p| self.link(p))?);
         }

@@ -46,13 +46,6 @@ impl<'m> Job<'m> {
         Job { model, target, options, plan: Plan::default(), placed: Vec::new(), notes: Vec::new(), bytes: 0 }
     }
 
-    /// Takes away what was placed.
-    pub fn undo(&self) {
-        for p in &self.placed {
-            let _ = fs::remove_file(p);
-        }
-    }
-
     /// Brings every external tensor to where the written model finds it, and makes the data files that were
     /// asked for.
     pub fn run(&mut self) -> Result<()> {
@@ -205,7 +198,7 @@ impl<'m> Job<'m> {
                     Ok(there) if same_inode(&there, file) => {}
                     _ => continue,
                 },
-                Err(e) => return Err(Error::io(path, e)),
+                Err(e) => return Err(Error::write(path, e)),
             }
             self.notes.push(format!(
                 "warning: {} is one file under two names now; current `onnx` refuses weights that have more than one, in the input as well",
@@ -217,7 +210,7 @@ impl<'m> Job<'m> {
     }
 
     fn copy(&mut self, source: &Path, file: &File, path: &Path) -> Result<Staged> {
-        let staged = Staged::new(path.parent().unwrap_or(path)).map_err(|e| Error::io(path, e))?;
+        let staged = Staged::new(path.parent().unwrap_or(path)).map_err(|e| Error::write(path, e))?;
         let linked = match self.options.weights {
             Weights::Copy => false,
             _ => out::reflink(file, &staged.file).is_ok(),
@@ -231,7 +224,7 @@ impl<'m> Job<'m> {
         let len = file.metadata().map_err(|e| Error::io(source, e))?.len();
         if !linked {
             let mut out = Out::new(&staged.file);
-            out.range(file, 0, len).and_then(|()| out.flush()).map_err(|e| Error::io(path, e))?;
+            out.range(file, 0, len).and_then(|()| out.flush()).map_err(|e| Error::write(path, e))?;
             self.bytes += len;
         }
         Ok(staged)
@@ -241,7 +234,7 @@ impl<'m> Job<'m> {
     fn make(&mut self, file: &DataFile, group: &[Sited<'m>]) -> Result<EcoString> {
         let wanted: EcoString = file.name.replace("{model}", &self.target.name);
         let path = self.path_of(&wanted)?;
-        let staged = Staged::new(path.parent().unwrap_or(&path)).map_err(|e| Error::io(&path, e))?;
+        let staged = Staged::new(path.parent().unwrap_or(&path)).map_err(|e| Error::write(&path, e))?;
         let mut out = Out::new(&staged.file);
         let mut spans: FxHashMap<usize, (u64, u64)> = FxHashMap::default();
         for (t, _) in group {
@@ -252,12 +245,12 @@ impl<'m> Job<'m> {
             let align = file.alignment.max(1);
             let long = t.byte_len().is_some_and(|n| n as u64 >= align);
             let pad = if long { out.pos().next_multiple_of(align) - out.pos() } else { 0 };
-            out.zeros(pad).map_err(|e| Error::io(&path, e))?;
+            out.zeros(pad).map_err(|e| Error::write(&path, e))?;
             let start = out.pos();
             self.contents(t, &mut out, &path)?;
             spans.insert(key, (start, out.pos() - start));
         }
-        out.flush().map_err(|e| Error::io(&path, e))?;
+        out.flush().map_err(|e| Error::write(&path, e))?;
         let len = out.pos();
         let name = self.settle(staged, &wanted, len)?;
         for (t, site) in group {
@@ -274,7 +267,7 @@ impl<'m> Job<'m> {
     }
 
     fn contents(&self, t: &Tensor, out: &mut Out<'_>, path: &Path) -> Result<()> {
-        let failed = |e| Error::io(path, e);
+        let failed = |e| Error::write(path, e);
         match &t.data {
             TensorData::External(e) => {
                 let (file, length) = e.open(t.name.as_deref().unwrap_or(""), t.byte_len())?;
@@ -306,9 +299,9 @@ impl<'m> Job<'m> {
 
     fn place(&mut self, staged: Staged, path: &Path) -> Result<Option<Staged>> {
         if self.target.durable {
-            staged.file.sync_all().map_err(|e| Error::io(path, e))?;
+            staged.file.sync_all().map_err(|e| Error::write(path, e))?;
         }
-        let back = staged.place(path).map_err(|e| Error::io(path, e))?;
+        let back = staged.place(path).map_err(|e| Error::write(path, e))?;
         if back.is_none() {
             self.placed.push(path.to_path_buf());
         }
@@ -324,7 +317,7 @@ impl<'m> Job<'m> {
             Some(p) => inside(&self.target.folder, p, allow).map_err(Error::Unwritable)?,
             None => self.target.folder.clone(),
         };
-        fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        fs::create_dir_all(&folder).map_err(|e| Error::write(&folder, e))?;
         // The name itself must not lead out either.
         let path = inside(&self.target.folder, location, true).map_err(Error::Unwritable)?;
         Ok(path)

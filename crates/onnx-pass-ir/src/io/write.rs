@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::out::Out;
 use super::stage::Staged;
 use super::weights::Job;
 use crate::error::{Error, Result};
+use crate::external::ExternalRoot;
 use crate::model::Model;
 use crate::proto::encode::{self, Encoding, MAX_MESSAGE};
 use crate::proto::plan::tensors;
@@ -48,6 +51,9 @@ pub struct WriteOptions {
     pub allow_symlinks: bool,
     /// How much of the source is copied.
     pub encoding: Encoding,
+    /// Whether everything is on the disk, and not only in the system's memory, before the model takes its name. It
+    /// is so anyhow where another model is replaced, which a power cut must not lose.
+    pub durable: bool,
 }
 
 /// What was written.
@@ -62,6 +68,7 @@ pub struct Written {
 }
 
 /// Where a model goes.
+#[derive(Debug)]
 pub(super) struct Target {
     pub path: PathBuf,
     /// The folder, without symbolic links.
@@ -70,6 +77,19 @@ pub(super) struct Target {
     pub name: String,
     /// Something is replaced that a power cut must not lose, so everything is on the disk before it goes.
     pub durable: bool,
+}
+
+/// A model that is on the disk as a whole, with its data, and not at its path yet. When it is dropped nothing of it is
+/// left.
+#[derive(Debug)]
+#[must_use = "nothing is at the path before `commit`"]
+pub struct StagedModel {
+    staged: Staged,
+    target: Target,
+    root: ExternalRoot,
+    /// Data files that did not exist before.
+    placed: Vec<PathBuf>,
+    written: Written,
 }
 
 impl Model {
@@ -81,22 +101,33 @@ impl Model {
     /// When `path` is the file that the model was read from and `in_place` is not set, when it is one of its
     /// weight files, or when reading or writing fails; nothing is changed then.
     pub fn write(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<Written> {
+        self.stage(path, options)?.commit()
+    }
+
+    /// Does all of [`Model::write`] that may need room or take time: data files are at their places, and the model
+    /// waits beside its own. For several models that belong together.
+    ///
+    /// # Errors
+    /// As [`Model::write`].
+    pub fn stage(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<StagedModel> {
         let target = self.target(path.as_ref(), options)?;
         let mut job = Job::new(self, &target, options);
-        match self.write_all(&target, options, &mut job) {
-            Ok(size) => {
-                let mut files = job.placed;
-                files.push(target.path.clone());
-                Ok(Written { bytes: job.bytes + size, files, notes: job.notes })
+        match self.stage_all(&target, options, &mut job) {
+            Ok((staged, size)) => {
+                let files = job.placed.iter().cloned().chain([target.path.clone()]).collect();
+                let written = Written { bytes: job.bytes + size, files, notes: job.notes };
+                let (folder, allow_symlinks) = (Some(target.folder.clone()), options.allow_symlinks);
+                let root = ExternalRoot { folder, allow_symlinks };
+                Ok(StagedModel { staged, root, placed: job.placed, written, target })
             }
             Err(e) => {
-                job.undo();
+                undo(&job.placed);
                 Err(e)
             }
         }
     }
 
-    fn write_all(&self, target: &Target, options: &WriteOptions, job: &mut Job<'_>) -> Result<u64> {
+    fn stage_all(&self, target: &Target, options: &WriteOptions, job: &mut Job<'_>) -> Result<(Staged, u64)> {
         job.run()?;
         let mut rope = encode::model(self, options.encoding, &job.plan)?;
         if rope.len() > MAX_MESSAGE {
@@ -109,7 +140,7 @@ impl Model {
                 rope.len()
             )));
         }
-        let failed = |e| Error::io(&target.path, e);
+        let failed = |e| Error::write(&target.path, e);
         let staged = Staged::new(&target.folder).map_err(failed)?;
         let mut out = Out::new(&staged.file);
         for p in &rope.pieces {
@@ -126,14 +157,7 @@ impl Model {
         if target.durable {
             staged.file.sync_all().map_err(failed)?;
         }
-        staged.replace(&target.path).map_err(failed)?;
-        if target.durable
-            && let Ok(folder) = fs::File::open(&target.folder)
-        {
-            // Not every file system can flush a folder.
-            let _ = folder.sync_all();
-        }
-        Ok(rope.len())
+        Ok((staged, rope.len()))
     }
 
     fn piece(&self, rope: &Rope, piece: &Piece, out: &mut Out<'_>) -> std::io::Result<()> {
@@ -156,7 +180,7 @@ impl Model {
             path: path.to_path_buf(),
             folder,
             name: name.to_string_lossy().into_owned(),
-            durable: path.exists(),
+            durable: options.durable || path.exists(),
         };
         if let Some(source) = self.source() {
             source.check_unchanged()?;
@@ -191,6 +215,62 @@ impl Model {
             }
             _ => false,
         })
+    }
+}
+
+impl StagedModel {
+    /// Where it will be.
+    pub fn path(&self) -> &Path {
+        &self.target.path
+    }
+
+    /// What stands at the path once it is there, and the data files that stand at theirs.
+    pub fn written(&self) -> &Written {
+        &self.written
+    }
+
+    /// The model as who reads it from its path will see it.
+    ///
+    /// # Errors
+    /// When it cannot be read back.
+    pub fn reread(&self) -> Result<Model> {
+        let failed = |e| Error::io(&self.target.path, e);
+        let len = self.staged.file.metadata().map_err(failed)?.len();
+        let bytes = if len == 0 {
+            Bytes::new()
+        } else {
+            // SAFETY: the map is read only, and the file is ours: it is complete, and nobody else has its name.
+            Bytes::from_owner(unsafe { memmap2::Mmap::map(&self.staged.file) }.map_err(failed)?)
+        };
+        Model::decode(Source::from_bytes(bytes), self.root.clone())
+    }
+
+    /// Puts it at its path, in the place of what is there.
+    ///
+    /// # Errors
+    /// When the system refuses. What was at the path still is, and nothing new is left.
+    pub fn commit(mut self) -> Result<Written> {
+        let Target { path, folder, durable, .. } = &self.target;
+        self.staged.replace(path).map_err(|e| Error::write(path, e))?;
+        self.placed.clear();
+        if *durable && let Ok(folder) = fs::File::open(folder) {
+            // Not every file system can flush a folder.
+            let _ = folder.sync_all();
+        }
+        Ok(std::mem::take(&mut self.written))
+    }
+}
+
+impl Drop for StagedModel {
+    fn drop(&mut self) {
+        undo(&self.placed);
+    }
+}
+
+/// Takes data files away that were placed for a model which then was not.
+fn undo(placed: &[PathBuf]) {
+    for path in placed {
+        let _ = fs::remove_file(path);
     }
 }
 

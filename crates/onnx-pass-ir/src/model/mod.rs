@@ -19,7 +19,7 @@ pub use graph::{Graph, GraphOutput, GraphOwner, QuantAnnotation};
 pub use look::Nodes;
 pub use node::{Node, canonical_domain};
 pub use odd::Metadata;
-pub(crate) use odd::Odd;
+pub(crate) use odd::{Odd, Pair};
 pub(crate) use value::Declared;
 pub use value::{Def, Use, Value, ValueInfo};
 

@@ -12,7 +12,9 @@ use crate::proto::wire::rewritten;
 /// An entry of the list that is changed or removed has nothing here any more, which needs no keeping of books:
 /// entries are found by what they hold.
 #[derive(Clone, Debug)]
-pub(crate) struct Odd<T>(Option<Box<Vec<(T, EcoVec<u8>)>>>);
+pub(crate) struct Odd<T>(Option<Box<Entries<T>>>);
+
+type Entries<T> = Vec<(T, EcoVec<u8>)>;
 
 impl<T> Odd<T> {
     pub const fn none() -> Self {
@@ -48,7 +50,7 @@ impl<T: PartialEq> Odd<T> {
 }
 
 /// A key and its value.
-type Pair = (EcoString, EcoString);
+pub(crate) type Pair = (EcoString, EcoString);
 
 /// Key-value pairs in file order (`metadata_props`, `external_data`): a list of pairs, and what the file says of a
 /// pair beyond its key and value.

@@ -94,7 +94,7 @@ fn typed(rope: &mut Rope, t: &Tensor, range: std::ops::RangeInclusive<u8>) {
 }
 
 /// The fields that are kept, without those that tell of contents, or of their place, which no longer hold.
-fn without_contents(rest: &[u8]) -> Vec<u8> {
+pub(crate) fn without_contents(rest: &[u8]) -> Vec<u8> {
     let (mut out, mut fields) = (Vec::new(), Fields::new(rest));
     while let Ok(Some(f)) = fields.next() {
         if !matches!(f.number, 4..=7 | 9..=11 | 13 | 14) {

@@ -13,7 +13,7 @@
 pub(crate) mod decode;
 pub(crate) mod devices;
 pub(crate) mod encode;
-mod encode_parts;
+pub(crate) mod encode_parts;
 mod parts;
 pub(crate) mod plan;
 pub(crate) mod rope;

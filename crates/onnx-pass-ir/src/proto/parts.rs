@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use super::typed::TypedData;
 use super::wire::{Field, Fields};
 use crate::external::{External, ExternalRoot};
-use crate::model::{Declared, Metadata, Odd, OpsetImport, ValueInfo};
+use crate::model::{Declared, Metadata, Odd, OpsetImport, Pair, ValueInfo};
 use crate::span::Span;
 use crate::tensor::{Dims, SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
@@ -314,7 +314,7 @@ fn shape(f: &Field<'_>, odd: &mut bool) -> Outcome<Shape> {
 }
 
 /// A `StringStringEntryProto`, and its payload where it is more than one key and one value.
-pub(crate) fn pair(f: &Field<'_>) -> Outcome<((EcoString, EcoString), Option<EcoVec<u8>>)> {
+pub(crate) fn pair(f: &Field<'_>) -> Outcome<(Pair, Option<EcoVec<u8>>)> {
     let mut fields = Fields::of(f)?;
     let (mut k, mut v) = (EcoString::new(), EcoString::new());
     let mut seen = 0u32;

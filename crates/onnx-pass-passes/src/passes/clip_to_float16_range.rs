@@ -118,8 +118,7 @@ fn clipped(t: &Tensor) -> Result<Option<Tensor>, PassError> {
         _ => None,
     };
     let Some(raw) = raw else { return Ok(None) };
-    let mut out = Tensor::from_raw(t.dtype, &t.dims, raw)?;
-    (out.name, out.doc, out.metadata) = (t.name.clone(), t.doc.clone(), t.metadata.clone());
+    let mut out = Tensor::from_raw(t.dtype, &t.dims, raw)?.described_as(t);
     out.store = t.store.clone();
     if t.is_external() && t.store == Store::Keep {
         out.store = Store::External(Arc::new(DataFile { name: "{model}.data".into(), alignment: 4096 }));

@@ -14,8 +14,8 @@ use super::plan::Job;
 use super::sniff;
 use super::stamp::{self, Key};
 use super::{super::one_line, Shared};
+use crate::outputs::Outputs;
 use crate::progress::{Progress, Step};
-use crate::write::Staged;
 use crate::{Artifact, Companion, Report, Run, RunSettings, Watch, run_watched, together, weights};
 
 /// Weights of more bytes than this are not printed as values.
@@ -95,8 +95,8 @@ fn files(job: &Job, run: &Run) -> Vec<PathBuf> {
     std::iter::once(output.clone()).chain(models).chain(beside).collect()
 }
 
-/// The files beside the model are on the disk before the model is replaced, and at their places right after it,
-/// so that a disk that is full or a folder that is read-only changes none of them.
+/// Everything is on the disk before anything is replaced, so that a disk that is full or a folder that is read-only
+/// changes nothing.
 fn write(
     model: &mut Model,
     artifacts: &[Artifact],
@@ -106,11 +106,6 @@ fn write(
 ) -> Result<Written, Box<dyn Error>> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let made = folder.map(NewFolder::make).transpose()?;
-    let staged = artifacts
-        .iter()
-        .map(|artifact| Staged::new(&output.with_file_name(&artifact.name), artifact.text.as_bytes()))
-        .collect::<Result<Vec<_>, _>>()?;
-    refuse_what_is_no_model(output)?;
     let options = WriteOptions {
         in_place: args.in_place,
         weights: match args.weights {
@@ -124,23 +119,11 @@ fn write(
         allow_symlinks: args.allow_symlinks,
         ..WriteOptions::default()
     };
-    for companion in companions {
-        let path = together::path(companion, output);
-        if path == output {
-            return Err(format!("{}: two models would be written there", path.display()).into());
-        }
+    let models = companions.iter().map(|companion| together::path(companion, output));
+    for path in models.chain([output.to_owned()]) {
         refuse_what_is_no_model(&path)?;
     }
-    let beside = together::write(companions, model, output, &options)?;
-    let mut written = model.write(output, &options).inspect_err(|_| together::undo(&beside))?;
-    for other in beside {
-        written.bytes += other.bytes;
-        written.notes.extend(other.notes);
-        written.files.splice(0..0, other.files);
-    }
-    for file in staged {
-        file.commit()?;
-    }
+    let written = Outputs::stage(model, artifacts, companions, output, &options)?.commit()?;
     if let Some(folder) = made {
         folder.keep();
     }

@@ -1,0 +1,333 @@
+//! All files of a run: they change together or not at all.
+//!
+//! Invariant: nothing that stood at a path is replaced before everything is on the disk; the model that the run is
+//! about takes its name last, after all that stands beside it; and when something cannot take its name, what took its
+//! own before gives it back. A run that is killed leaves at each path the old file or the new one, whole.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use onnx_pass_ir::{Error, Model, Result, StagedModel, WriteOptions, Written, advise};
+
+use crate::write::{self, WriteError};
+use crate::{Artifact, Companion, together};
+
+/// Files that wait beside their places. When this is dropped nothing of them is left.
+#[derive(Debug)]
+#[must_use = "nothing is at its path before `commit`"]
+pub struct Outputs {
+    artifacts: Vec<write::Staged>,
+    companions: Vec<StagedModel>,
+    model: StagedModel,
+}
+
+impl Outputs {
+    /// Writes `model`, its companions and the files beside it, all but their names. `output` is the model's path. The
+    /// model is the same afterwards, but for weights that it shares with a companion: these are in a file now.
+    ///
+    /// # Errors
+    /// When one cannot be written, or may not be replaced, or two would have one name. Nothing is changed then.
+    pub fn stage(
+        model: &mut Model,
+        artifacts: &[Artifact],
+        companions: &[Companion],
+        output: &Path,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let beside = |name: &str| output.with_file_name(name);
+        let models = companions.iter().map(|companion| together::path(companion, output));
+        let models: Vec<PathBuf> = std::iter::once(output.to_owned()).chain(models).collect();
+        let files: Vec<PathBuf> = artifacts.iter().map(|artifact| beside(&artifact.name)).collect();
+        let mut paths = HashSet::new();
+        if let Some(twice) = models.iter().chain(&files).find(|path| !paths.insert(path.as_path())) {
+            return Err(Error::Unwritable(format!("two files would be written to {}", twice.display())));
+        }
+        for path in &files {
+            refuse_what_is_no_text(path)?;
+        }
+        let unnamed = |error: WriteError| Error::io(error.path.clone(), io::Error::other(error.told()));
+        let staged = artifacts.iter().zip(&files);
+        let staged = staged.map(|(artifact, path)| write::Staged::new(path, artifact.text.as_bytes()));
+        let artifacts = staged.collect::<std::result::Result<Vec<_>, _>>().map_err(unnamed)?;
+        // What one of them replaces must outlive a power cut until the others are there.
+        let durable = options.durable || models.iter().any(|path| path.exists());
+        let options = WriteOptions { durable, ..options.clone() };
+        let companions = together::stage(companions, model, output, &options)?;
+        let model = model.stage(output, &options)?;
+        let outputs = Outputs { artifacts, companions, model };
+        let mut data = outputs.models().flat_map(|model| &model.written().files).cloned();
+        let twice = data.find(|path| files.contains(path));
+        drop(data);
+        if let Some(twice) = twice {
+            return Err(Error::Unwritable(format!("two files would be written to {}", twice.display())));
+        }
+        Ok(outputs)
+    }
+
+    fn models(&self) -> impl Iterator<Item = &StagedModel> {
+        self.companions.iter().chain([&self.model])
+    }
+
+    /// Gives each its name. What was written is told of all models together, the main one's file last.
+    ///
+    /// # Errors
+    /// When the system refuses one. Everything is as it was then.
+    pub fn commit(self) -> Result<Written> {
+        let Outputs { artifacts, companions, model } = self;
+        let mut done = Vec::new();
+        let committed = commit_all(artifacts, companions, model, &mut done);
+        if committed.is_err() {
+            done.into_iter().rev().for_each(Replaced::give_back);
+        }
+        committed
+    }
+}
+
+fn commit_all(
+    artifacts: Vec<write::Staged>,
+    companions: Vec<StagedModel>,
+    model: StagedModel,
+    done: &mut Vec<Replaced>,
+) -> Result<Written> {
+    let mut written = Written::default();
+    for file in artifacts {
+        let replaced = Replaced::at(file.path())?;
+        file.commit().map_err(|error| Error::io(error.path.clone(), io::Error::other(error.told())))?;
+        done.push(replaced);
+    }
+    for companion in companions {
+        let mut replaced = Replaced::at(companion.path())?;
+        let one = companion.commit()?;
+        replaced.data = one.files.iter().filter(|file| **file != replaced.path).cloned().collect();
+        done.push(replaced);
+        written.bytes += one.bytes;
+        written.files.extend(one.files);
+        written.notes.extend(one.notes);
+    }
+    let last = model.commit()?;
+    written.bytes += last.bytes;
+    // The main model's remarks come first, as they did before it had company.
+    written.notes.splice(0..0, last.notes);
+    written.files.extend(last.files);
+    Ok(written)
+}
+
+/// What stood at a path before a new file takes it.
+#[derive(Debug)]
+struct Replaced {
+    path: PathBuf,
+    /// The old file under a hidden name, which goes with this.
+    old: Old,
+    /// Files that came with the new one.
+    data: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+enum Old {
+    Nothing,
+    Kept(tempfile::TempPath),
+    /// A pipe or a device, which is written to and not replaced.
+    Special,
+}
+
+impl Replaced {
+    fn at(path: &Path) -> Result<Self> {
+        let old = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Old::Nothing,
+            Err(error) => return Err(Error::io(path, error)),
+            Ok(data) if data.is_file() || data.is_symlink() => {
+                Old::Kept(keep(path).map_err(|error| Error::io(path, advise(error)))?)
+            }
+            Ok(_) => Old::Special,
+        };
+        Ok(Replaced { path: path.to_owned(), old, data: Vec::new() })
+    }
+
+    /// Puts it back. There is nothing better to do where the system refuses that too.
+    fn give_back(self) {
+        match self.old {
+            Old::Nothing => {
+                let _ = fs::remove_file(&self.path);
+            }
+            Old::Kept(old) => {
+                let _ = old.persist(&self.path);
+            }
+            Old::Special => {}
+        }
+        for file in &self.data {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+/// A second name for a file; a copy where the file system has no second names.
+fn keep(path: &Path) -> io::Result<tempfile::TempPath> {
+    let folder = write::folder_of(path);
+    let linked = write::hidden().make_in(folder, |name| fs::hard_link(path, name));
+    if let Ok(linked) = linked {
+        return Ok(linked.into_temp_path());
+    }
+    let mut copy = write::hidden().tempfile_in(folder)?;
+    io::copy(&mut File::open(path)?, &mut copy)?;
+    Ok(copy.into_temp_path())
+}
+
+/// A file that is there and is no text may be weights, of this model or another.
+fn refuse_what_is_no_text(path: &Path) -> Result<()> {
+    let Ok(data) = fs::metadata(path) else { return Ok(()) };
+    if !data.is_file() {
+        return Ok(());
+    }
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
+    read.map_err(|error| Error::io(path, error))?;
+    let whole = match std::str::from_utf8(&start) {
+        Ok(_) => true,
+        // Cut off in the middle of a character.
+        Err(error) => error.error_len().is_none() && start.len() == 4096,
+    };
+    if whole && !start.contains(&0) {
+        return Ok(());
+    }
+    Err(Error::Unwritable(format!(
+        "{}: what is there is no text, so it is not replaced; remove it or name another output",
+        path.display()
+    )))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use onnx_pass_ir::{Store, Tensor, TensorData, text};
+
+    type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+    /// A model with a weight that two models of a run have in one file.
+    fn model(fill: u8) -> Result<Model> {
+        let mut m = text::parse(
+            r#"<ir_version: 8, opset_import: ["" : 17]>
+            g (float[1024] x) => (float[1024] y) <float[1] w = {0}> { y = Add (x, w) }"#,
+        )?;
+        let w = m.find_value(m.main(), "w").ok_or("no w")?;
+        let raw = TensorData::Raw(vec![fill; 4096].into());
+        m.set_initializer(w, Tensor::with_data(onnx_pass_ir::DataType::FLOAT, &[1024], raw).shared())?;
+        Ok(m)
+    }
+
+    fn staged(folder: &Path, fill: u8) -> Result<Outputs> {
+        let artifacts =
+            ["a.json", "b.json"].map(|name| Artifact { name: name.into(), text: format!("{name} {fill}") });
+        let companions = [Companion { name: "{stem}.decode.onnx".into(), model: model(fill)? }];
+        let options = WriteOptions::default();
+        Ok(Outputs::stage(&mut model(fill)?, &artifacts, &companions, &folder.join("m.onnx"), &options)?)
+    }
+
+    /// Every name in a folder and what is under it.
+    fn all(folder: &Path) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            all.push((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).ok()));
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    /// What the weight of a model is filled with.
+    fn fill(path: &Path) -> Result<u8> {
+        let m = Model::read(path)?;
+        let w = m.find_value(m.main(), "w").and_then(|v| m.constant(v)).ok_or("no w")?;
+        assert_eq!(w.store, Store::Keep);
+        w.bytes()?.first().copied().ok_or_else(|| "empty".into())
+    }
+
+    #[test]
+    fn all_files_of_a_run_are_there_and_nothing_else() -> Result {
+        let folder = tempfile::tempdir()?;
+        for k in 1..3 {
+            let written = staged(folder.path(), k)?.commit()?;
+            assert_eq!(written.files.last(), Some(&folder.path().join("m.onnx")));
+            let paths = ["m.onnx", "m.decode.onnx"].map(|name| fill(&folder.path().join(name)));
+            let [Ok(a), Ok(b)] = paths else { return Err("not both are there".into()) };
+            assert_eq!((a, b), (k, k));
+            assert_eq!(fs::read(folder.path().join("b.json"))?, format!("b.json {k}").as_bytes());
+        }
+        let names: Vec<String> = all(folder.path())?.into_iter().map(|(name, _)| name).collect();
+        let data = ["m.onnx.data", "m.onnx_1.data"];
+        assert_eq!(names, ["a.json", "b.json", "m.decode.onnx", "m.onnx", data[0], data[1]]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_staged_and_dropped_leaves_nothing() -> Result {
+        let folder = tempfile::tempdir()?;
+        drop(staged(folder.path(), 1)?);
+        assert_eq!(all(folder.path())?, []);
+        staged(folder.path(), 1)?.commit()?;
+        let before = all(folder.path())?;
+        drop(staged(folder.path(), 2)?);
+        assert_eq!(all(folder.path())?, before);
+        Ok(())
+    }
+
+    /// A folder that comes to stand at a file's path is what the system refuses to replace.
+    #[test]
+    fn a_name_that_is_refused_at_the_end_changes_nothing() -> Result {
+        for old in [false, true] {
+            for refused in ["m.onnx", "m.decode.onnx", "b.json", "a.json"] {
+                let folder = tempfile::tempdir()?;
+                if old {
+                    staged(folder.path(), 1)?.commit()?;
+                }
+                let outputs = staged(folder.path(), 2)?;
+                let at = folder.path().join(refused);
+                if old {
+                    fs::remove_file(&at)?;
+                }
+                fs::create_dir(&at)?;
+                fs::write(at.join("inside"), "kept")?;
+                let new = if old { "_1.data" } else { ".data" };
+                let waits = |name: &str| name.contains(new) || name.starts_with(".onnx-pass");
+                let before: Vec<_> = all(folder.path())?.into_iter().filter(|(n, _)| !waits(n)).collect();
+                let error = outputs.commit().err().ok_or("went well")?.to_string();
+                assert!(error.contains(refused), "{error}");
+                assert_eq!(all(folder.path())?, before, "{refused}, old files: {old}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_refused() -> Result {
+        let folder = tempfile::tempdir()?;
+        let output = folder.path().join("m.onnx");
+        let options = WriteOptions::default();
+        let refusal = |artifact: &str, companion: &str| -> Result<String> {
+            let artifacts = [Artifact { name: artifact.into(), text: "{}".into() }];
+            let companions = [Companion { name: companion.into(), model: model(1)? }];
+            let staged = Outputs::stage(&mut model(1)?, &artifacts, &companions, &output, &options);
+            let told = staged.err().ok_or("went well")?.to_string();
+            assert_eq!(all(folder.path())?, [], "{told}");
+            Ok(told)
+        };
+        for (artifact, companion) in
+            [("m.onnx", "c.onnx"), ("c.onnx", "c.onnx"), ("a.json", "{stem}.onnx"), ("m.onnx.data", "c.onnx")]
+        {
+            let told = refusal(artifact, companion)?;
+            assert!(told.contains("two files would be written to"), "{told}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn weights_are_not_replaced_by_a_text() -> Result {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("a.json"), [0u8; 64])?;
+        let told = staged(folder.path(), 1).err().ok_or("went well")?.to_string();
+        assert!(told.contains("what is there is no text"), "{told}");
+        assert_eq!(all(folder.path())?, [("a.json".to_owned(), Some(vec![0; 64]))]);
+        Ok(())
+    }
+}
