@@ -77,10 +77,13 @@ impl Outputs {
     pub fn commit(self) -> Result<Written> {
         let Outputs { artifacts, companions, model } = self;
         let mut done = Vec::new();
+        let folder = write::folder_of(model.path()).to_owned();
         let committed = commit_all(artifacts, companions, model, &mut done);
         if committed.is_err() {
-            done.into_iter().rev().for_each(Replaced::give_back);
+            done.drain(..).rev().for_each(Replaced::give_back);
         }
+        drop(done);
+        write::sync_folder(&folder);
         committed
     }
 }
@@ -164,14 +167,25 @@ impl Replaced {
 
 /// A second name for a file; a copy where the file system has no second names.
 fn keep(path: &Path) -> io::Result<tempfile::TempPath> {
-    let folder = write::folder_of(path);
-    let linked = write::hidden().make_in(folder, |name| fs::hard_link(path, name));
-    if let Ok(linked) = linked {
-        return Ok(linked.into_temp_path());
-    }
-    let mut copy = write::hidden().tempfile_in(folder)?;
-    io::copy(&mut File::open(path)?, &mut copy)?;
-    Ok(copy.into_temp_path())
+    use io::ErrorKind::{AlreadyExists, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let named = |name: &Path| match fs::hard_link(path, name) {
+        Err(error)
+            if !matches!(error.kind(), AlreadyExists | QuotaExceeded | ReadOnlyFilesystem | StorageFull) =>
+        {
+            copy(path, name)
+        }
+        linked => linked,
+    };
+    let mut names = tempfile::Builder::new();
+    names.prefix(".onnx-pass-").suffix(".tmp");
+    Ok(names.make_in(write::folder_of(path), named)?.into_temp_path())
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    File::options().write(true).create_new(true).open(to)?;
+    fs::copy(from, to).map(|_| ()).inspect_err(|_| {
+        let _ = fs::remove_file(to);
+    })
 }
 
 /// A file that is there and is no text may be weights, of this model or another.

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use onnx_pass_ir::advise;
+use onnx_pass_ir::{StagedFile, advise};
 use thiserror::Error;
 
 /// A file that could not be written. What stood at the path before still stands there.
@@ -29,7 +29,9 @@ pub struct WriteError {
 /// # Errors
 /// The folder does not exist or cannot be written to, `path` is a folder, or the disk refuses.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    Staged::new(path, bytes)?.commit()
+    Staged::new(path, bytes)?.commit()?;
+    sync_folder(folder_of(path));
+    Ok(())
 }
 
 /// A file that is on the disk as a whole and not at its path yet. It is gone when this is dropped.
@@ -43,7 +45,7 @@ pub struct Staged {
 #[derive(Debug)]
 enum Content {
     /// Beside the path, flushed.
-    File(tempfile::NamedTempFile),
+    File(StagedFile),
     /// For what cannot be replaced.
     Stream(Vec<u8>),
 }
@@ -76,20 +78,18 @@ impl Staged {
         if existing.as_ref().is_some_and(|existing| !existing.is_file()) || is_device_folder(folder) {
             return Ok(Self { path: path.to_owned(), content: Content::Stream(bytes.to_owned()) });
         }
-        let mut temporary = new_file_in(folder).map_err(fail("make a file beside it"))?;
-        temporary.write_all(bytes).map_err(fail("write"))?;
+        let mut temporary = StagedFile::new(folder).map_err(fail("make a file beside it"))?;
+        temporary.file.write_all(bytes).map_err(fail("write"))?;
         let replaced = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
         if let Some(replaced) = replaced {
-            temporary
-                .as_file()
-                .set_permissions(replaced.permissions())
-                .map_err(fail("set the permissions"))?;
+            let permissions = replaced.permissions();
+            temporary.file.set_permissions(permissions).map_err(fail("set the permissions"))?;
         }
-        temporary.as_file().sync_all().map_err(fail("flush"))?;
+        temporary.file.sync_all().map_err(fail("flush"))?;
         Ok(Self { path: path.to_owned(), content: Content::File(temporary) })
     }
 
-    /// Puts it at its path.
+    /// Puts it at its path; [`sync_folder`] makes that last.
     ///
     /// # Errors
     /// The system refuses the renaming.
@@ -102,12 +102,8 @@ impl Staged {
                 let mut file = OpenOptions::new().write(true).open(&path).map_err(fail("open"))?;
                 file.write_all(&bytes).and_then(|()| file.flush()).map_err(fail("write"))
             }
-            Content::File(temporary) => {
-                temporary
-                    .persist(&path)
-                    .map_err(|error| fail("rename the new file into place")(error.error))?;
-                sync_folder(folder_of(&path));
-                Ok(())
+            Content::File(mut temporary) => {
+                temporary.replace(&path).map_err(fail("rename the new file into place"))
             }
         }
     }
@@ -120,25 +116,6 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Names of files that are not to be seen.
-pub(crate) fn hidden() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".onnx-pass-").suffix(".tmp");
-    builder
-}
-
-/// `tempfile` makes files that only their owner reads; an output has the permissions that any new file would.
-fn new_file_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = hidden();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The process's umask takes its part from this.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}
-
 /// `/dev/stdout` and `/proc/self/fd/1` are links that must not be replaced, whatever they lead to.
 fn is_device_folder(folder: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
@@ -147,7 +124,7 @@ fn is_device_folder(folder: &Path) -> bool {
 
 /// Makes the rename last through a power cut where the system can. The file is whole either way, so a failure
 /// is no error.
-fn sync_folder(folder: &Path) {
+pub(crate) fn sync_folder(folder: &Path) {
     if cfg!(unix)
         && let Ok(folder) = File::open(folder)
     {

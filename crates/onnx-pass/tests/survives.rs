@@ -22,7 +22,12 @@ fn model(path: &Path, fill: u8) -> Result {
     m.header_mut().ir_version = Some(8);
     m.header_mut().opset_imports.push(OpsetImport { domain: None, version: Some(17) });
     let main = m.main();
-    let ty = || Some(Type::tensor(DataType::FLOAT, Some(vec![Dim::Known((BYTES / 4) as i64)])));
+    let ty = || {
+        Some(Type::tensor(
+            DataType::FLOAT,
+            Some(vec![Dim::Symbol("n".into()), Dim::Known((BYTES / 4) as i64)]),
+        ))
+    };
     let mut last = m.add_input(main, "x", ty());
     for k in 0..WEIGHTS {
         let data = TensorData::Raw(vec![fill; BYTES].into());
@@ -61,7 +66,8 @@ impl Folder {
         let folder = tempfile::tempdir()?;
         model(&folder.path().join("1.onnx"), 1)?;
         model(&folder.path().join("2.onnx"), 2)?;
-        let pipeline = "version: 1\nname: out\nsteps:\n  - pass: externalize\n";
+        let pipeline = "version: 1\nname: out\nsteps:\n  - pass: externalize\n  - pass: generate-specializations\n    \
+                        with: {targets: [cloud-ai], entries: [{name: P, symbols: {n: 4}}]}\n";
         fs::write(folder.path().join("out.yaml"), pipeline)?;
         Ok(Folder(folder))
     }
@@ -129,28 +135,39 @@ fn a_save_that_is_killed_leaves_the_old_pair_or_the_new_one() -> Result {
     let done = folder.command("1.onnx", "out/m.onnx").output()?;
     assert!(done.status.success(), "the next run: {}", told(&done));
     assert_eq!(fill(&folder.path("out/m.onnx"))?, 1);
+    // What waits has no name. What it replaces has a second one for the moment of the renaming, which a kill
+    // meets once in thousands.
     let left = folder.listing("out")?;
-    assert!(left.iter().all(|name| name.starts_with("m.onnx")), "hidden files are left: {left:?}");
+    let hidden = left.iter().filter(|name| name.starts_with('.')).count();
+    assert!(hidden <= 4, "hidden files are left: {left:?}");
     Ok(())
 }
 
+/// Where the data, and where the first byte of anything, is too much. `testdata/check/full_disk.py` has all places.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_without_room_changes_nothing() -> Result {
-    let folder = Folder::new()?;
-    assert!(folder.command("1.onnx", "out/m.onnx").output()?.status.success());
-    let before = folder.listing("out")?;
-    // Half of the data fits. Without the trap the system ends the program where it would write on.
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", WEIGHTS * BYTES / 1024 / 2);
-    let done = Command::new("bash")
-        .args(["-c", &script, env!("CARGO_BIN_EXE_onnx-pass")])
-        .args(["run", "out.yaml", "2.onnx", "-o", "out/m.onnx"])
-        .current_dir(folder.0.path())
-        .output()?;
-    assert_eq!(done.status.code(), Some(1), "{}", told(&done));
-    assert!(told(&done).starts_with("error: ") && told(&done).lines().count() == 1, "{}", told(&done));
-    assert_eq!(fill(&folder.path("out/m.onnx"))?, 1);
-    assert_eq!(folder.listing("out")?, before);
+    for (limit, at) in [(WEIGHTS * BYTES / 1024 / 2, "m.onnx.data: "), (0, "specializations.json: ")] {
+        let folder = Folder::new()?;
+        assert!(folder.command("1.onnx", "out/m.onnx").output()?.status.success());
+        let before = folder.listing("out")?;
+        // Without the trap the system ends the program where it would write on.
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
+        let done = Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_onnx-pass")])
+            .args(["run", "out.yaml", "2.onnx", "-o", "out/m.onnx"])
+            .current_dir(folder.0.path())
+            .output()?;
+        let told = told(&done);
+        assert_eq!(done.status.code(), Some(1), "{told}");
+        assert!(told.starts_with("error: ") && told.lines().count() == 1, "{told}");
+        assert!(
+            told.contains(at) && told.contains("; raise the limit") && !told.contains(".onnx-pass-"),
+            "{told}"
+        );
+        assert_eq!(fill(&folder.path("out/m.onnx"))?, 1);
+        assert_eq!(folder.listing("out")?, before);
+    }
     Ok(())
 }
 
@@ -174,27 +191,31 @@ fn a_folder_that_cannot_be_written_is_told() -> Result {
 
 #[cfg(unix)]
 #[test]
-fn an_input_that_shrinks_meanwhile_is_told() -> Result {
+fn an_input_or_its_weights_that_shrink_meanwhile_are_told() -> Result {
     let folder = Folder::new()?;
-    let whole = fs::read(folder.path("2.onnx"))?;
     let start = Instant::now();
     assert!(folder.command("1.onnx", "out/m.onnx").output()?.status.success());
     let longest = start.elapsed();
-    for (k, moment) in moments(longest, 12).enumerate() {
-        fs::write(folder.path("2.onnx"), &whole)?;
-        let child = folder.command("2.onnx", "out/m.onnx").spawn()?;
-        std::thread::sleep(moment);
-        fs::File::options()
-            .write(true)
-            .open(folder.path("2.onnx"))?
-            .set_len((whole.len() / (k + 2)) as u64)?;
-        let done = child.wait_with_output()?;
-        let code = done.status.code().ok_or_else(|| format!("ended by a signal after {moment:?}"))?;
-        let now = fill(&folder.path("out/m.onnx"))?;
-        match code {
-            0 => assert_eq!(now, 2),
-            1 => assert!(told(&done).starts_with("error: "), "{}", told(&done)),
-            _ => return Err(format!("exit code {code}: {}", told(&done)).into()),
+    // The second has its weights beside it.
+    assert!(folder.command("2.onnx", "pair/2.onnx").output()?.status.success());
+    for (from, shrinks) in [("2.onnx", "2.onnx"), ("pair/2.onnx", "pair/2.onnx.data")] {
+        let whole = fs::read(folder.path(shrinks))?;
+        for (k, moment) in moments(longest, 12).enumerate() {
+            fs::write(folder.path(shrinks), &whole)?;
+            let child = folder.command(from, "out/m.onnx").spawn()?;
+            std::thread::sleep(moment);
+            let file = fs::File::options().write(true).open(folder.path(shrinks))?;
+            file.set_len((whole.len() / (k + 2)) as u64)?;
+            let done = child.wait_with_output()?;
+            let code = done.status.code().ok_or_else(|| format!("ended by a signal after {moment:?}"))?;
+            let now = fill(&folder.path("out/m.onnx"))?;
+            let left = folder.listing("out")?;
+            assert!(left.iter().all(|name| !name.starts_with('.')), "hidden files are left: {left:?}");
+            match code {
+                0 => assert_eq!(now, 2),
+                1 => assert!(told(&done).starts_with("error: "), "{}", told(&done)),
+                _ => return Err(format!("exit code {code}: {}", told(&done)).into()),
+            }
         }
     }
     Ok(())

@@ -22,6 +22,7 @@ use crate::proto::encode::{self, Encoding};
 use crate::source::Source;
 
 pub use sigbus::install_sigbus_handler;
+pub use stage::StagedFile;
 pub use write::{StagedModel, Weights, WriteOptions, Written};
 
 /// How a model is read.

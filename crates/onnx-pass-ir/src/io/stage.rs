@@ -9,27 +9,32 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A file that is being written, in the folder where it will stand.
+/// A file that is being written, in the folder where it will stand. It is gone when this is dropped.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub struct StagedFile {
+    /// The file.
     pub file: File,
     folder: PathBuf,
     /// The temporary name, where the system knows no nameless files.
     name: Option<PathBuf>,
 }
 
-impl Staged {
+impl StagedFile {
+    /// An empty file, with the permissions that any new one has.
+    ///
+    /// # Errors
+    /// When the folder takes none.
     pub fn new(folder: &Path) -> io::Result<Self> {
         let folder = folder.to_path_buf();
         if let Some(file) = nameless(&folder) {
-            return Ok(Staged { file, folder, name: None });
+            return Ok(StagedFile { file, folder, name: None });
         }
         let (file, name) = named(&folder)?;
-        Ok(Staged { file, folder, name: Some(name) })
+        Ok(StagedFile { file, folder, name: Some(name) })
     }
 
     /// Gives the file a name that nothing has. When something has it the file is handed back.
-    pub fn place(mut self, path: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn place(mut self, path: &Path) -> io::Result<Option<Self>> {
         match self.link(path) {
             Ok(()) => {
                 if let Some(name) = self.name.take() {
@@ -47,6 +52,9 @@ impl Staged {
     }
 
     /// Gives the file a name, in the place of what has it.
+    ///
+    /// # Errors
+    /// When the system refuses; the file can be placed elsewhere then.
     pub fn replace(&mut self, path: &Path) -> io::Result<()> {
         if self.name.is_none() {
             self.name = Some(fresh(&self.folder, |p| self.link(p))?);
@@ -66,7 +74,7 @@ impl Staged {
     }
 }
 
-impl Drop for Staged {
+impl Drop for StagedFile {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
             let _ = fs::remove_file(name);

@@ -7,12 +7,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ecow::{EcoString, eco_format};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::out::{self, Out};
-use super::stage::Staged;
+use super::stage::StagedFile;
 use super::write::{Target, Weights, WriteOptions};
 use crate::error::{Error, Result};
 use crate::external::{External, ExternalRoot, inside};
@@ -39,16 +40,27 @@ pub(super) struct Job<'m> {
     pub placed: Vec<PathBuf>,
     pub notes: Vec<String>,
     pub bytes: u64,
+    /// The files that weights are in, and how they were before any was read.
+    read: Vec<(PathBuf, State)>,
+}
+
+/// Size and time of the last change.
+type State = (u64, Option<SystemTime>);
+
+fn state(path: &Path) -> Option<State> {
+    fs::metadata(path).ok().map(|m| (m.len(), m.modified().ok()))
 }
 
 impl<'m> Job<'m> {
     pub fn new(model: &'m Model, target: &'m Target, options: &'m WriteOptions) -> Self {
-        Job { model, target, options, plan: Plan::default(), placed: Vec::new(), notes: Vec::new(), bytes: 0 }
+        let (plan, placed, notes) = (Plan::default(), Vec::new(), Vec::new());
+        Job { model, target, options, plan, placed, notes, bytes: 0, read: Vec::new() }
     }
 
     /// Brings every external tensor to where the written model finds it, and makes the data files that were
     /// asked for.
     pub fn run(&mut self) -> Result<()> {
+        self.look();
         let mut files: Groups<'m, &'m External> = Groups::default();
         let mut made: Groups<'m, &'m Arc<DataFile>> = Groups::default();
         for (t, site) in tensors(self.model) {
@@ -74,6 +86,31 @@ impl<'m> Job<'m> {
             self.make(f, &group)?;
         }
         Ok(())
+    }
+
+    /// Notes how the files are that weights may be copied from.
+    fn look(&mut self) {
+        let mut seen = FxHashSet::default();
+        for (t, _) in tensors(self.model) {
+            if let TensorData::External(e) = &t.data
+                && let Some(folder) = &e.root.folder
+                && seen.insert((Arc::as_ptr(&e.root).addr(), &e.location))
+            {
+                let path = folder.join(e.location.as_str());
+                self.read.extend(state(&path).map(|state| (path, state)));
+            }
+        }
+    }
+
+    /// Fails when one of them is another now than when the work began.
+    pub fn check_unchanged(&self) -> Result<()> {
+        match self.read.iter().find(|(path, before)| state(path) != Some(*before)) {
+            None => Ok(()),
+            Some((path, _)) => Err(Error::io(
+                path,
+                io::Error::other("the file was changed by somebody else while it was read; run again"),
+            )),
+        }
     }
 
     /// Moves the larger initializers of a model that is too large for one message to a data file.
@@ -131,14 +168,7 @@ impl<'m> Job<'m> {
             }
             _ => {}
         }
-        let before = file.metadata().ok().and_then(|m| m.modified().ok());
         let location = self.bring_file(&source, &file, &e.location)?;
-        if file.metadata().ok().and_then(|m| m.modified().ok()) != before {
-            return Err(Error::io(
-                &source,
-                io::Error::other("the file was changed while it was copied; run again"),
-            ));
-        }
         self.relocate(&location, e, group);
         Ok(())
     }
@@ -209,8 +239,8 @@ impl<'m> Job<'m> {
         Err(no_name(location))
     }
 
-    fn copy(&mut self, source: &Path, file: &File, path: &Path) -> Result<Staged> {
-        let staged = Staged::new(path.parent().unwrap_or(path)).map_err(|e| Error::write(path, e))?;
+    fn copy(&mut self, source: &Path, file: &File, path: &Path) -> Result<StagedFile> {
+        let staged = StagedFile::new(path.parent().unwrap_or(path)).map_err(|e| Error::write(path, e))?;
         let linked = match self.options.weights {
             Weights::Copy => false,
             _ => out::reflink(file, &staged.file).is_ok(),
@@ -234,7 +264,7 @@ impl<'m> Job<'m> {
     fn make(&mut self, file: &DataFile, group: &[Sited<'m>]) -> Result<EcoString> {
         let wanted: EcoString = file.name.replace("{model}", &self.target.name);
         let path = self.path_of(&wanted)?;
-        let staged = Staged::new(path.parent().unwrap_or(&path)).map_err(|e| Error::write(&path, e))?;
+        let staged = StagedFile::new(path.parent().unwrap_or(&path)).map_err(|e| Error::write(&path, e))?;
         let mut out = Out::new(&staged.file);
         let mut spans: FxHashMap<usize, (u64, u64)> = FxHashMap::default();
         for (t, _) in group {
@@ -281,7 +311,7 @@ impl<'m> Job<'m> {
         }
     }
 
-    fn settle(&mut self, staged: Staged, wanted: &EcoString, len: u64) -> Result<EcoString> {
+    fn settle(&mut self, staged: StagedFile, wanted: &EcoString, len: u64) -> Result<EcoString> {
         let mut staged = staged;
         for name in names(wanted) {
             let Some(path) = self.free_or_same(&name, &staged.file)? else { return Ok(name) };
@@ -297,7 +327,7 @@ impl<'m> Job<'m> {
         Err(no_name(wanted))
     }
 
-    fn place(&mut self, staged: Staged, path: &Path) -> Result<Option<Staged>> {
+    fn place(&mut self, staged: StagedFile, path: &Path) -> Result<Option<StagedFile>> {
         if self.target.durable {
             staged.file.sync_all().map_err(|e| Error::write(path, e))?;
         }

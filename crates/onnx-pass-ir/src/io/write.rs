@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::out::Out;
-use super::stage::Staged;
+use super::stage::StagedFile;
 use super::weights::Job;
 use crate::error::{Error, Result};
 use crate::external::ExternalRoot;
@@ -84,7 +84,7 @@ pub(super) struct Target {
 #[derive(Debug)]
 #[must_use = "nothing is at the path before `commit`"]
 pub struct StagedModel {
-    staged: Staged,
+    staged: StagedFile,
     target: Target,
     root: ExternalRoot,
     /// Data files that did not exist before.
@@ -101,7 +101,14 @@ impl Model {
     /// When `path` is the file that the model was read from and `in_place` is not set, when it is one of its
     /// weight files, or when reading or writing fails; nothing is changed then.
     pub fn write(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<Written> {
-        self.stage(path, options)?.commit()
+        let staged = self.stage(path, options)?;
+        let folder = staged.target.durable.then(|| staged.target.folder.clone());
+        let written = staged.commit()?;
+        if let Some(folder) = folder.and_then(|folder| fs::File::open(folder).ok()) {
+            // Not every file system can flush a folder.
+            let _ = folder.sync_all();
+        }
+        Ok(written)
     }
 
     /// Does all of [`Model::write`] that may need room or take time: data files are at their places, and the model
@@ -127,7 +134,12 @@ impl Model {
         }
     }
 
-    fn stage_all(&self, target: &Target, options: &WriteOptions, job: &mut Job<'_>) -> Result<(Staged, u64)> {
+    fn stage_all(
+        &self,
+        target: &Target,
+        options: &WriteOptions,
+        job: &mut Job<'_>,
+    ) -> Result<(StagedFile, u64)> {
         job.run()?;
         let mut rope = encode::model(self, options.encoding, &job.plan)?;
         if rope.len() > MAX_MESSAGE {
@@ -141,7 +153,7 @@ impl Model {
             )));
         }
         let failed = |e| Error::write(&target.path, e);
-        let staged = Staged::new(&target.folder).map_err(failed)?;
+        let staged = StagedFile::new(&target.folder).map_err(failed)?;
         let mut out = Out::new(&staged.file);
         for p in &rope.pieces {
             self.piece(&rope, p, &mut out).map_err(failed)?;
@@ -150,6 +162,7 @@ impl Model {
         if let Some(s) = self.source() {
             s.check_unchanged()?;
         }
+        job.check_unchanged()?;
         if let Ok(old) = fs::metadata(&target.path) {
             // Best effort: the old file may be somebody else's.
             let _ = staged.file.set_permissions(old.permissions());
@@ -245,18 +258,14 @@ impl StagedModel {
         Model::decode(Source::from_bytes(bytes), self.root.clone())
     }
 
-    /// Puts it at its path, in the place of what is there.
+    /// Puts it at its path, in the place of what is there. The name outlives a power cut once the folder is flushed.
     ///
     /// # Errors
     /// When the system refuses. What was at the path still is, and nothing new is left.
     pub fn commit(mut self) -> Result<Written> {
-        let Target { path, folder, durable, .. } = &self.target;
+        let path = &self.target.path;
         self.staged.replace(path).map_err(|e| Error::write(path, e))?;
         self.placed.clear();
-        if *durable && let Ok(folder) = fs::File::open(folder) {
-            // Not every file system can flush a folder.
-            let _ = folder.sync_all();
-        }
         Ok(std::mem::take(&mut self.written))
     }
 }

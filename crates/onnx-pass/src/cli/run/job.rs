@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::super::args::{ReportAs, RunArgs, WeightsAs};
 use super::super::output::Output;
 use onnx_pass_ir::text::{self, TextOptions};
-use onnx_pass_ir::{Model, ReadOptions, Weights, WriteOptions, Written};
+use onnx_pass_ir::{Model, ReadOptions, Weights, WriteOptions, Written, advise};
 use onnx_pass_passes::manager::StepReport;
 
 use super::plan::Job;
@@ -73,7 +73,8 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
         files = made_files(&written, &files);
         notes = written.notes;
         if let Some(key) = key {
-            stamp::write(output, &key, &files)?;
+            // The outputs are there; without a stamp the next run makes them anew.
+            notes.extend(stamp::write(output, &key, &files).err().map(|error| format!("warning: {error}")));
         }
     }
     if shared.show_steps {
@@ -147,8 +148,12 @@ impl NewFolder {
     fn make(folder: &Path) -> Result<Self, String> {
         let missing = folder.ancestors().take_while(|at| !at.as_os_str().is_empty() && !at.exists());
         let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        let there = folder.ancestors().find(|at| at.exists());
+        if let Some(file) = there.filter(|at| !at.is_dir()) {
+            return Err(format!("{}: is no folder, so nothing can be written below it", file.display()));
+        }
         fs::create_dir_all(folder)
-            .map_err(|e| format!("{}: cannot make the folder: {e}", folder.display()))?;
+            .map_err(|e| format!("{}: cannot make the folder: {}", folder.display(), advise(e)))?;
         Ok(Self { made })
     }
 
