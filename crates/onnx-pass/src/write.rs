@@ -89,7 +89,7 @@ impl Staged {
         Ok(Self { path: path.to_owned(), content: Content::File(temporary) })
     }
 
-    /// Puts it at its path; [`sync_folder`] makes that last.
+    /// Puts it at its path; it outlives a power cut once the folder is flushed.
     ///
     /// # Errors
     /// The system refuses the renaming.
