@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::devices;
 use super::parts::{At, Bad, Context, Outcome, Rest, Types, opset, pair, pairs, ty};
+use super::scope::Scope;
 use super::wire::{Field, Fields};
 use crate::external::ExternalRoot;
 use crate::model::*;
@@ -36,7 +37,7 @@ struct Decoder<'a> {
     interned: FxHashMap<&'a str, EcoString>,
     types: Types<'a>,
     /// The names of each enclosing graph, innermost last.
-    scopes: Vec<FxHashMap<&'a str, ValueId>>,
+    scopes: Vec<Scope>,
     /// No graph had a name twice so far, and no value none.
     unique_names: bool,
     /// Everything was defined before it was used so far.
@@ -109,7 +110,7 @@ impl<'a> Decoder<'a> {
         self.model.header = h;
         let graph = graph.ok_or("no graph: not an ONNX model, or cut short")?;
         let main = self.model.main;
-        self.scopes.push(FxHashMap::default());
+        self.scopes.push(Scope::default());
         self.graph(graph, main, 0).at(|| "graph".into())?;
         for (i, t) in training.iter().enumerate() {
             self.training(t, i).at(|| format!("training_info[{i}]"))?;
@@ -163,13 +164,19 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
+    /// The value that `name` means in the innermost scope itself.
+    #[inline]
+    fn here(&self, name: &str) -> Option<ValueId> {
+        self.scopes.last()?.get(&self.model.values, name)
+    }
+
     fn define(&mut self, graph: GraphId, name: &'a str, def: Def) -> ValueId {
         let v = self.model.new_value_raw(graph, name.into(), def);
         self.sound &= def != Def::Undefined;
         if name.is_empty() {
             self.unique_names = false;
         } else if let Some(scope) = self.scopes.last_mut() {
-            self.unique_names &= *scope.entry(name).or_insert(v) == v;
+            self.unique_names &= scope.enter(&self.model.values, v) == v;
         }
         v
     }
@@ -178,7 +185,7 @@ impl<'a> Decoder<'a> {
     /// defines, which `verify` reports.
     fn resolve(&mut self, graph: GraphId, name: &'a str) -> ValueId {
         for scope in self.scopes.iter().rev() {
-            if let Some(&v) = scope.get(name) {
+            if let Some(v) = scope.get(&self.model.values, name) {
                 return v;
             }
         }
@@ -189,7 +196,7 @@ impl<'a> Decoder<'a> {
         for (i, f) in body.initializers.iter().enumerate() {
             let t = self.cx.tensor(f).at(|| format!("initializer[{i}]"))?;
             let name = name_of(f, 8)?;
-            let v = match self.scopes.last().and_then(|s| s.get(name)).copied() {
+            let v = match self.here(name) {
                 Some(v) if self.model.values[v.index()].init.is_none() => v,
                 _ => self.define(id, name, Def::Initializer),
             };
@@ -205,7 +212,7 @@ impl<'a> Decoder<'a> {
                     name = name_of(&f, 8)?;
                 }
             }
-            let v = match self.scopes.last().and_then(|s| s.get(name)).copied() {
+            let v = match self.here(name) {
                 Some(v) => v,
                 None => self.define(id, name, Def::Initializer),
             };
@@ -244,7 +251,7 @@ impl<'a> Decoder<'a> {
                     )));
                 }
                 let sub = self.model.new_graph_raw(GraphOwner::Node(id), Some(graph));
-                self.scopes.push(FxHashMap::default());
+                self.scopes.push(Scope::default());
                 let read = self.graph(p.payload, sub, nesting + 1);
                 self.scopes.pop();
                 read.at(|| describe(&self.model))?;
@@ -276,7 +283,7 @@ impl<'a> Decoder<'a> {
             match f.number {
                 1 => {
                     let (name, slot) = (f.str()?, n.inputs.len() as u32);
-                    let known = self.scopes.last().and_then(|s| s.get(name)).copied();
+                    let known = self.here(name);
                     if known.is_none() && !name.is_empty() {
                         open.names.push((id, slot, name));
                     }
@@ -406,7 +413,7 @@ impl<'a> Decoder<'a> {
             let read = Field::again(f).map_err(Bad::from);
             let read = read.and_then(|f| self.cx.value_info(&f, &mut self.types));
             let (name, info) = read.at(|| format!("value_info[{i}]"))?;
-            let known = self.scopes.last().and_then(|s| s.get(name)).copied();
+            let known = self.here(name);
             match known {
                 Some(v) if self.model.values[v.index()].info.is_none() => {
                     self.model.values[v.index()].info = Some(Box::new(info));
@@ -421,7 +428,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn lookup(&self, name: &str) -> Option<ValueId> {
-        self.scopes.iter().rev().find_map(|s| s.get(name)).copied()
+        self.scopes.iter().rev().find_map(|s| s.get(&self.model.values, name))
     }
 
     fn annotation(&mut self, f: &Field<'a>, id: GraphId) -> Outcome<()> {
@@ -489,7 +496,7 @@ impl<'a> Decoder<'a> {
             let Some(payload) = payload else { continue };
             let owner = GraphOwner::Training(index as u32, k == 1);
             let id = self.model.new_graph_raw(owner, Some(main));
-            self.scopes.push(FxHashMap::default());
+            self.scopes.push(Scope::default());
             let read = self.graph(payload, id, 1);
             scopes.extend(self.scopes.pop());
             read?;
@@ -506,8 +513,12 @@ impl<'a> Decoder<'a> {
                 }
             }
             let mut find = |name: Option<&str>| {
-                let v = name
-                    .and_then(|n| scopes.iter().find_map(|s| s.get(n)).copied().or_else(|| self.lookup(n)));
+                let v = name.and_then(|n| {
+                    scopes
+                        .iter()
+                        .find_map(|s: &Scope| s.get(&self.model.values, n))
+                        .or_else(|| self.lookup(n))
+                });
                 if let Some(v) = v {
                     self.model.values[v.index()].pins += 1;
                 }
@@ -568,7 +579,7 @@ impl<'a> Decoder<'a> {
         (g.doc, g.metadata, g.rest) = (doc, metadata, rest.take());
         let name = out.name.clone();
         self.model.push_function_raw(out);
-        self.scopes.push(FxHashMap::default());
+        self.scopes.push(Scope::default());
         for n in inputs {
             let v = self.define(graph, n, Def::Input);
             self.model.graphs[graph.index()].inputs.push(v);

@@ -17,5 +17,6 @@ pub(crate) mod encode_parts;
 mod parts;
 pub(crate) mod plan;
 pub(crate) mod rope;
+mod scope;
 pub(crate) mod typed;
 pub(crate) mod wire;

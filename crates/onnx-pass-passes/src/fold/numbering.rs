@@ -6,10 +6,10 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{AttrValue, DataType, GraphId, Model, NodeId, ValueId};
 use rustc_hash::{FxHashMap, FxHasher};
-use smallvec::SmallVec;
 
 use super::constants::is_pure;
 use crate::analysis::Analysis;
@@ -24,8 +24,9 @@ type Contents = (DataType, Arc<[Expr]>, Arc<[Option<Expr>]>);
 pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> {
     merge_constants(m, g)?;
     let mut by_contents: FxHashMap<Contents, ValueId> = FxHashMap::default();
-    let mut by_op: FxHashMap<u64, SmallVec<[NodeId; 2]>> = FxHashMap::default();
-    by_op.reserve(m.graph(g).node_count());
+    // A node that read another's result reads its twin's now, so a node in the table may hash otherwise than when it was
+    // entered: the hash stands beside it.
+    let mut by_op: HashTable<(u64, NodeId)> = HashTable::with_capacity(m.graph(g).node_count());
     let mut merged = 0;
     for &v in m.graph(g).inputs() {
         if let Some(key) = contents(a, v) {
@@ -44,9 +45,10 @@ pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> 
             continue;
         }
         let Some(key) = hash(m, n) else { continue };
-        let alike = by_op.entry(key).or_default();
-        match alike.iter().copied().find(|other| same(m, *other, n)) {
-            None => alike.push(n),
+        match by_op.find(key, |(k, other)| *k == key && same(m, *other, n)).map(|(_, first)| *first) {
+            None => {
+                by_op.insert_unique(key, (key, n), |(k, _)| *k);
+            }
             Some(first) => {
                 for k in 0..m.node(n).outputs().len() {
                     if let Some(other) = m.node(first).output(k) {
