@@ -24,7 +24,7 @@ pub(crate) use value::Declared;
 pub use value::{Def, Use, Value, ValueInfo};
 
 /// `OperatorSetIdProto`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OpsetImport {
     /// The domain as the file has it.
     pub domain: Option<EcoString>,

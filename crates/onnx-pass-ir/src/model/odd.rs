@@ -1,8 +1,11 @@
 //! Messages of which the file says more than the model does.
 
+use std::collections::VecDeque;
+use std::hash::Hash;
 use std::ops::{Deref, DerefMut};
 
 use ecow::{EcoString, EcoVec};
+use rustc_hash::FxHashMap;
 
 use crate::proto::wire::rewritten;
 
@@ -28,7 +31,7 @@ impl<T> Default for Odd<T> {
     }
 }
 
-impl<T: PartialEq> Odd<T> {
+impl<T: Eq + Hash> Odd<T> {
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -41,11 +44,11 @@ impl<T: PartialEq> Odd<T> {
     /// The entries of `list`, each with what there is beyond it; most have nothing.
     pub fn along<'a>(&'a self, list: &'a [T]) -> impl Iterator<Item = (&'a T, Option<&'a [u8]>)> {
         // Each counts for one entry: two that hold the same may differ beyond it.
-        let mut left: Vec<&(T, EcoVec<u8>)> = self.0.iter().flat_map(|all| all.iter()).collect();
-        list.iter().map(move |held| match left.iter().position(|(x, _)| x == held) {
-            Some(k) => (held, Some(left.remove(k).1.as_slice())),
-            None => (held, None),
-        })
+        let mut left: FxHashMap<&T, VecDeque<&[u8]>> = FxHashMap::default();
+        for (held, more) in self.0.iter().flat_map(|all| all.iter()) {
+            left.entry(held).or_default().push_back(more);
+        }
+        list.iter().map(move |held| (held, left.get_mut(held).and_then(VecDeque::pop_front)))
     }
 }
 

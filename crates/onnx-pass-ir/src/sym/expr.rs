@@ -117,6 +117,11 @@ impl Expr {
         self.as_const() == Some(1)
     }
 
+    /// How many numbers, symbols and operations it is written with, about.
+    pub fn length(&self) -> usize {
+        self.measure().0 as usize
+    }
+
     /// A total order of expressions by their structure, for sorting; it says nothing of values.
     pub fn structural_cmp(&self, other: &Expr) -> Ordering {
         self.0.cmp(&other.0)

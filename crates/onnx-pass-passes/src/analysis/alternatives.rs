@@ -22,7 +22,9 @@ const MAX_MOVES: usize = 64;
 /// A length that more inputs decide is not told: it is twice as long with each.
 const MAX_DECIDERS: usize = 4;
 /// A length in which more symbols stand for others is not told.
-const MAX_STEPS: usize = 256;
+const MAX_STEPS: usize = 64;
+/// Nor is one that takes more room to write than a person would read.
+const MAX_LENGTH: usize = 128;
 
 /// A length that is one of two.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +123,7 @@ impl Telling<'_> {
                 return Some(Told::Always(self.a.symbols.simplify(&e)));
             };
             self.steps += 1;
-            if self.steps > MAX_STEPS {
+            if self.steps > MAX_STEPS || e.length().max(x.then.length()).max(x.other.length()) > MAX_LENGTH {
                 return None;
             }
             let Some(decided) = self.decided.get(&x.input) else {
@@ -346,6 +348,33 @@ mod tests {
                     }
                 >
             }"#));
+    }
+
+    /// Each length is the square of the one before, under another condition.
+    #[test]
+    fn what_nobody_would_read_is_not_told() {
+        let mut body = String::new();
+        for k in 0..24 {
+            let (from, next) = (if k == 0 { "x".into() } else { format!("y{k}") }, k + 1);
+            body.push_str(&format!(
+                "row{k} = Unsqueeze ({from}, zero) column{k} = Unsqueeze ({from}, one)
+                y{next} = If (c{}) <
+                    then_branch = t () => (a) {{ s = Mul (row{k}, column{k}) r = Reshape (s, all) a = Concat <axis: int = 0> (r, x, {from}) }},
+                    else_branch = e () => (b) {{ b = Concat <axis: int = 0> ({from}, x, x) }}
+                >\n",
+                k % 4
+            ));
+        }
+        let m = model(&format!(
+            r#"<ir_version: 8, opset_import: ["" : 17]>
+            g (float[n] x, bool c0, bool c1, bool c2, bool c3) => (y24) <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] all = {{-1}}> {{
+                {body}
+            }}"#
+        ));
+        let a = Analysis::of(&m, &Facts::new());
+        let text = told(&m, &a);
+        assert!(text.contains("if(c0, "), "the first ones are told");
+        assert!(text.lines().all(|line| line.len() < 8192), "the last ones are not");
     }
 
     #[test]
