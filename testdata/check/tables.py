@@ -4,12 +4,16 @@ import fnmatch
 import glob
 import os
 import re
+import sys
 
 
 def cases(folders, only="*"):
-    """The folders with a `model.onnx`, by name."""
+    """The folders with a `model.onnx`, by name. It is a mistake to name none: a check of nothing finds nothing wrong."""
     found = [os.path.dirname(p) for f in folders for p in glob.glob(os.path.join(f, "*", "model.onnx"))]
-    return sorted((c for c in found if fnmatch.fnmatch(os.path.basename(c), only)), key=os.path.basename)
+    cases = sorted((c for c in found if fnmatch.fnmatch(os.path.basename(c), only)), key=os.path.basename)
+    if not cases:
+        sys.exit(f"no folder in {', '.join(folders)} has a model.onnx")
+    return cases
 
 
 def markdown(head, rows):
