@@ -287,3 +287,18 @@ fn a_range_is_copied_whatever_its_place_in_its_pages() {
         assert!(past.to_string().contains("became shorter"), "{past}");
     }
 }
+
+#[test]
+fn a_message_with_a_graph_is_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let is_model = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        write::is_model(&path)
+    };
+    assert!(is_model(&[0x08, 0x0a, 0x3a, 0x02, 1, 2]));
+    assert!(!is_model(&[0x08, 0x0a]), "no graph");
+    assert!(!is_model(&[0x08, 0x0a, 0x3a, 0x03, 1, 2]), "cut short");
+    assert!(!is_model(&[0x3a, 0x00, 0x00]), "half a field behind it");
+    assert!(!is_model(&[0; 64]) && !is_model(b"{\"a\": 1}") && !is_model(&[0xff; 64]));
+}

@@ -211,8 +211,11 @@ impl Model {
         if self.reads_weights_from(path) {
             return Err(refuse("holds weights of the input; name another output"));
         }
+        // It may be the weights of another model.
         if there.len() > 0 && !is_model(path) {
-            return Err(refuse("exists and is no ONNX model; remove it first if it is to be replaced"));
+            return Err(refuse(
+                "what is there is no ONNX model, so it is not replaced; remove it or name another output",
+            ));
         }
         Ok(target)
     }
@@ -292,7 +295,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Whether a file has the outer form of a model: fields to its end, a graph among them. Weights have not.
-fn is_model(path: &Path) -> bool {
+pub(super) fn is_model(path: &Path) -> bool {
     let Ok(source) = Source::map(path) else { return false };
     let mut fields = Fields::new(source.bytes());
     let mut graph = false;

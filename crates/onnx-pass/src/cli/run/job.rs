@@ -11,7 +11,6 @@ use onnx_pass_ir::{Model, ReadOptions, Weights, WriteOptions, Written, advise};
 use onnx_pass_passes::manager::StepReport;
 
 use super::plan::Job;
-use super::sniff;
 use super::stamp::{self, Key};
 use super::{super::one_line, Shared};
 use crate::outputs::Outputs;
@@ -120,10 +119,6 @@ fn write(
         allow_symlinks: args.allow_symlinks,
         ..WriteOptions::default()
     };
-    let models = companions.iter().map(|companion| together::path(companion, output));
-    for path in models.chain([output.to_owned()]) {
-        refuse_what_is_no_model(&path)?;
-    }
     let written = Outputs::stage(model, artifacts, companions, output, &options)?.commit()?;
     if let Some(folder) = made {
         folder.keep();
@@ -169,18 +164,6 @@ impl Drop for NewFolder {
             let _ = fs::remove_dir(folder);
         }
     }
-}
-
-/// A file that is there and is no ONNX model may be the weights of one.
-fn refuse_what_is_no_model(output: &Path) -> Result<(), String> {
-    let Ok(data) = fs::metadata(output) else { return Ok(()) };
-    if !data.is_file() || data.len() == 0 || sniff::looks_like_model(output) {
-        return Ok(());
-    }
-    Err(format!(
-        "{}: what is there is no ONNX model, so it is not replaced; remove it or name another output",
-        output.display()
-    ))
 }
 
 /// Shows the steps and the models between them, and ends the run where it was asked to.

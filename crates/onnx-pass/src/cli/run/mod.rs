@@ -3,7 +3,6 @@
 mod job;
 mod plan;
 mod pool;
-mod sniff;
 mod stamp;
 mod told;
 
