@@ -76,8 +76,8 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
             notes.extend(stamp::write(output, &key, &files).err().map(|error| format!("warning: {error}")));
         }
     }
-    if shared.show_steps {
-        // The only model: the program ends next, and to free every node of it first costs as much as to write it.
+    if shared.only_model {
+        // The program ends next, and to free every node of it first costs as much as to write it.
         std::mem::forget(model);
     }
     Ok(Made { hash, report: Some(report), files, notes })
@@ -177,7 +177,7 @@ struct Watcher<'a> {
 
 impl<'a> Watcher<'a> {
     fn new(shared: &Shared<'a>) -> Self {
-        let progress = if shared.show_steps { Progress::on_terminal() } else { Progress::hidden() };
+        let progress = if shared.only_model { Progress::on_terminal() } else { Progress::hidden() };
         let args = shared.args;
         let prints = match args.report {
             ReportAs::Text => Output::stdout(),

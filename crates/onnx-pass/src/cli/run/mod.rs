@@ -22,8 +22,8 @@ struct Shared<'a> {
     args: &'a RunArgs,
     pipeline: &'a Pipeline,
     settings: RunSettings,
-    /// Whether steps are shown on a terminal: with one model they are, with several the models are.
-    show_steps: bool,
+    /// Whether there is no other model: its steps are shown on a terminal then, else the models are.
+    only_model: bool,
 }
 
 pub(super) fn run(args: &RunArgs, out: &mut Output) -> Result<ExitCode, Box<dyn Error>> {
@@ -39,7 +39,7 @@ pub(super) fn run(args: &RunArgs, out: &mut Output) -> Result<ExitCode, Box<dyn 
         check_step("--print-after", name, &pipeline)?;
     }
     let plan = plan::plan(args)?;
-    let shared = Shared { args, pipeline: &pipeline, settings, show_steps: plan.len() == 1 };
+    let shared = Shared { args, pipeline: &pipeline, settings, only_model: plan.len() == 1 };
     let results = pool::run(&shared, &plan);
     told::tell(args, &results, out)?;
     let failed = results.iter().any(|result| result.outcome.is_err());
