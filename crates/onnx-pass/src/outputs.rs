@@ -9,7 +9,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use onnx_pass_ir::{Error, Model, Result, StagedModel, WriteOptions, Written, advise};
+use onnx_pass_ir::{
+    Error, Model, Result, SecondName, StagedModel, WriteOptions, Written, advise, clean_hidden,
+};
 
 use crate::write::{self, WriteError};
 use crate::{Artifact, Companion, together};
@@ -83,6 +85,7 @@ impl Outputs {
             done.drain(..).rev().for_each(Replaced::give_back);
         }
         drop(done);
+        clean_hidden(&folder);
         write::sync_folder(&folder);
         committed
     }
@@ -121,7 +124,6 @@ fn commit_all(
 #[derive(Debug)]
 struct Replaced {
     path: PathBuf,
-    /// The old file under a hidden name, which goes with this.
     old: Old,
     /// Files that came with the new one.
     data: Vec<PathBuf>,
@@ -130,7 +132,7 @@ struct Replaced {
 #[derive(Debug)]
 enum Old {
     Nothing,
-    Kept(tempfile::TempPath),
+    Kept(SecondName),
     /// A pipe or a device, which is written to and not replaced.
     Special,
 }
@@ -141,7 +143,7 @@ impl Replaced {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Old::Nothing,
             Err(error) => return Err(Error::io(path, error)),
             Ok(data) if data.is_file() || data.is_symlink() => {
-                Old::Kept(keep(path).map_err(|error| Error::io(path, advise(error)))?)
+                Old::Kept(SecondName::of(path).map_err(|error| Error::io(path, advise(error)))?)
             }
             Ok(_) => Old::Special,
         };
@@ -155,7 +157,7 @@ impl Replaced {
                 let _ = fs::remove_file(&self.path);
             }
             Old::Kept(old) => {
-                let _ = old.persist(&self.path);
+                let _ = old.give_back(&self.path);
             }
             Old::Special => {}
         }
@@ -163,29 +165,6 @@ impl Replaced {
             let _ = fs::remove_file(file);
         }
     }
-}
-
-/// A second name for a file; a copy where the file system has no second names.
-fn keep(path: &Path) -> io::Result<tempfile::TempPath> {
-    use io::ErrorKind::{AlreadyExists, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    let named = |name: &Path| match fs::hard_link(path, name) {
-        Err(error)
-            if !matches!(error.kind(), AlreadyExists | QuotaExceeded | ReadOnlyFilesystem | StorageFull) =>
-        {
-            copy(path, name)
-        }
-        linked => linked,
-    };
-    let mut names = tempfile::Builder::new();
-    names.prefix(".onnx-pass-").suffix(".tmp");
-    Ok(names.make_in(write::folder_of(path), named)?.into_temp_path())
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    File::options().write(true).create_new(true).open(to)?;
-    fs::copy(from, to).map(|_| ()).inspect_err(|_| {
-        let _ = fs::remove_file(to);
-    })
 }
 
 /// A file that is there and is no text may be weights, of this model or another.

@@ -1,5 +1,6 @@
 //! Reading a model from a path, bytes or a stream, and writing it back.
 
+mod hidden;
 mod out;
 mod sigbus;
 mod stage;
@@ -21,6 +22,7 @@ use crate::proto::decode;
 use crate::proto::encode::{self, Encoding};
 use crate::source::Source;
 
+pub use hidden::{SecondName, clean_hidden};
 pub use sigbus::install_sigbus_handler;
 pub use stage::StagedFile;
 pub use write::{StagedModel, Weights, WriteOptions, Written};

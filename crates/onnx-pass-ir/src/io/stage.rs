@@ -7,7 +7,8 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::hidden::{fresh, lock};
 
 /// A file that is being written, in the folder where it will stand. It is gone when this is dropped.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl StagedFile {
     /// When the system refuses; the file can be placed elsewhere then.
     pub fn replace(&mut self, path: &Path) -> io::Result<()> {
         if self.name.is_none() {
-            self.name = Some(fresh(&self.folder, |p| self.link(p))?);
+            self.name = Some(fresh(&self.folder, lock(&self.file), |p| self.link(p))?);
         }
         if let Some(name) = &self.name {
             fs::rename(name, path)?;
@@ -82,23 +83,10 @@ impl Drop for StagedFile {
     }
 }
 
-/// Calls `make` with hidden names until one is free: one left by a crash is in nobody's way.
-fn fresh(folder: &Path, mut make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = folder.join(format!(".onnx-pass-{}-{n}.tmp", std::process::id()));
-        match make(&name) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-            Ok(()) => return Ok(name),
-        }
-    }
-}
-
 fn named(folder: &Path) -> io::Result<(File, PathBuf)> {
     let mut file = None;
-    let name = fresh(folder, |p| {
+    // It has its name before it could be locked.
+    let name = fresh(folder, false, |p| {
         file = Some(File::options().read(true).write(true).create_new(true).open(p)?);
         Ok(())
     })?;
@@ -116,8 +104,9 @@ fn nameless(folder: &Path) -> Option<File> {
     rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
 }
 
+/// Gives an open file a name.
 #[cfg(target_os = "linux")]
-fn name_it(file: &File, path: &Path) -> io::Result<()> {
+pub(super) fn name_it(file: &File, path: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD};
     use std::os::fd::AsRawFd;
     let proc = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -130,6 +119,6 @@ fn nameless(_: &Path) -> Option<File> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn name_it(_: &File, _: &Path) -> io::Result<()> {
+pub(super) fn name_it(_: &File, _: &Path) -> io::Result<()> {
     Err(io::Error::from(io::ErrorKind::Unsupported))
 }

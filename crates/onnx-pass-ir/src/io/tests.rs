@@ -302,3 +302,56 @@ fn a_message_with_a_graph_is_a_model() {
     assert!(!is_model(&[0x3a, 0x00, 0x00]), "half a field behind it");
     assert!(!is_model(&[0; 64]) && !is_model(b"{\"a\": 1}") && !is_model(&[0xff; 64]));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hidden_name_is_removed_when_its_run_is_dead_and_not_before() {
+    use std::time::Duration;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    fs::write(&path, "old").unwrap();
+    let alive = SecondName::of(&path).unwrap();
+    assert_eq!(listing(dir.path()).len(), 2);
+    hidden::clean(dir.path(), Duration::ZERO);
+    let all = listing(dir.path());
+    assert_eq!(all.len(), 2, "its run is alive");
+    // What a kill leaves: the name, and no lock.
+    let name = dir.path().join(&all[0]);
+    drop(alive);
+    assert_eq!(listing(dir.path()), ["a"]);
+    fs::hard_link(&path, &name).unwrap();
+    clean_hidden(dir.path());
+    assert_eq!(listing(dir.path()).len(), 2, "it is young");
+    // Names of another start of the system, and such as never were locked.
+    let other = format!("{}0-0-0-0.tmp", &all[0][..".onnx-pass-locked-".len()]);
+    for kept in [other.as_str(), ".onnx-pass-1-1.tmp"] {
+        fs::write(dir.path().join(kept), "").unwrap();
+    }
+    hidden::clean(dir.path(), Duration::ZERO);
+    assert_eq!(listing(dir.path()), [".onnx-pass-1-1.tmp", other.as_str(), "a"]);
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+}
+
+#[test]
+fn what_was_replaced_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("file"), "old").unwrap();
+    std::os::unix::fs::symlink("file", at("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+    for name in ["file", "link", "dangling"] {
+        let told = || (fs::read_link(at(name)).ok(), fs::read(at(name)).ok());
+        let before = told();
+        // By a second name, and by what stands in for it.
+        let old = SecondName::of(&at(name)).unwrap();
+        fs::write(at("new"), "new").unwrap();
+        fs::rename(at("new"), at(name)).unwrap();
+        old.give_back(&at(name)).unwrap();
+        assert_eq!(told(), before);
+        hidden::copy(&at(name), &at("copy")).unwrap();
+        fs::rename(at("copy"), at(name)).unwrap();
+        assert_eq!(told(), before);
+    }
+    assert_eq!(listing(dir.path()), ["dangling", "file", "link"]);
+    assert!(SecondName::of(&at("none")).is_err());
+}
