@@ -26,13 +26,12 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Writes `model`, its companions and the files beside it, all but their names. `output` is the model's path. The
-    /// model is the same afterwards, but for weights that it shares with a companion: these are in a file now.
+    /// Writes `model`, its companions and the files beside it, all but their names. `output` is the model's path.
     ///
     /// # Errors
     /// When one cannot be written, or may not be replaced, or two would have one name. Nothing is changed then.
     pub fn stage(
-        model: &mut Model,
+        model: &Model,
         artifacts: &[Artifact],
         companions: &[Companion],
         output: &Path,
@@ -56,9 +55,14 @@ impl Outputs {
         // What one of them replaces must outlive a power cut until the others are there.
         let durable = options.durable || models.iter().any(|path| path.exists());
         let options = WriteOptions { durable, ..options.clone() };
-        let companions = together::stage(companions, model, output, &options)?;
-        let model = model.stage(output, &options)?;
-        let outputs = Outputs { artifacts, companions, model };
+        let outputs = if companions.is_empty() {
+            Outputs { artifacts, companions: Vec::new(), model: model.stage(output, &options)? }
+        } else {
+            // The caller's model must not refer to files that go when the run does not come about.
+            let mut model = model.clone();
+            let companions = together::stage(companions, &mut model, output, &options)?;
+            Outputs { artifacts, companions, model: model.stage(output, &options)? }
+        };
         let mut data = outputs.models().flat_map(|model| &model.written().files).cloned();
         let twice = data.find(|path| files.contains(path));
         drop(data);
@@ -214,7 +218,7 @@ mod tests {
             ["a.json", "b.json"].map(|name| Artifact { name: name.into(), text: format!("{name} {fill}") });
         let companions = [Companion { name: "{stem}.decode.onnx".into(), model: model(fill)? }];
         let options = WriteOptions::default();
-        Ok(Outputs::stage(&mut model(fill)?, &artifacts, &companions, &folder.join("m.onnx"), &options)?)
+        Ok(Outputs::stage(&model(fill)?, &artifacts, &companions, &folder.join("m.onnx"), &options)?)
     }
 
     /// Every name in a folder and what is under it.
@@ -300,7 +304,7 @@ mod tests {
         let refusal = |artifact: &str, companion: &str| -> Result<String> {
             let artifacts = [Artifact { name: artifact.into(), text: "{}".into() }];
             let companions = [Companion { name: companion.into(), model: model(1)? }];
-            let staged = Outputs::stage(&mut model(1)?, &artifacts, &companions, &output, &options);
+            let staged = Outputs::stage(&model(1)?, &artifacts, &companions, &output, &options);
             let told = staged.err().ok_or("went well")?.to_string();
             assert_eq!(all(folder.path())?, [], "{told}");
             Ok(told)
@@ -311,6 +315,23 @@ mod tests {
             let told = refusal(artifact, companion)?;
             assert!(told.contains("two files would be written to"), "{told}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_run_that_does_not_come_about_leaves_the_model_whole() -> Result {
+        let folder = tempfile::tempdir()?;
+        let m = model(3)?;
+        let companions = ["c.onnx", "d.onnx"].map(|name| Companion { name: name.into(), model: m.clone() });
+        let (output, options) = (folder.path().join("m.onnx"), WriteOptions::default());
+        drop(Outputs::stage(&m, &[], &companions, &output, &options)?);
+        // The second companion cannot be written after the first has its data on the disk.
+        fs::create_dir(folder.path().join("d.onnx"))?;
+        assert!(Outputs::stage(&m, &[], &companions, &output, &options).is_err());
+        m.write(&output, &options)?;
+        let m = Model::read(&output)?;
+        let w = m.find_value(m.main(), "w").and_then(|v| m.constant(v)).ok_or("no w")?;
+        assert_eq!(w.bytes()?[..], [3; 4096]);
         Ok(())
     }
 

@@ -66,9 +66,9 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
     let run = run_watched(shared.pipeline, model, &settings, &mut Watcher::new(shared))?;
     let (mut files, mut notes) = (files(job, &run), Vec::new());
     let hash = key.as_ref().map(ToString::to_string);
-    let Run { mut model, artifacts, companions, report } = run;
+    let Run { model, artifacts, companions, report } = run;
     if let (Some(output), false) = (&job.output, args.dry_run) {
-        let written = write(&mut model, &artifacts, &companions, output, args)?;
+        let written = write(&model, &artifacts, &companions, output, args)?;
         files = made_files(&written, &files);
         notes = written.notes;
         if let Some(key) = key {
@@ -98,7 +98,7 @@ fn files(job: &Job, run: &Run) -> Vec<PathBuf> {
 /// Everything is on the disk before anything is replaced, so that a disk that is full or a folder that is read-only
 /// changes nothing.
 fn write(
-    model: &mut Model,
+    model: &Model,
     artifacts: &[Artifact],
     companions: &[Companion],
     output: &Path,
