@@ -34,7 +34,7 @@ pub use edit::{NewNode, Place};
 pub use error::{Error, Result, advise};
 pub use external::{External, ExternalRoot};
 pub use ids::{FunctionId, GraphId, NodeId, ValueId};
-pub use io::{ReadOptions, SecondName, StagedFile, StagedModel, Weights, WriteOptions, Written};
+pub use io::{NewFiles, ReadOptions, SecondName, StagedFile, StagedModel, Weights, WriteOptions, Written};
 pub use io::{clean_hidden, install_sigbus_handler};
 pub use model::{
     Binding, Def, Function, Graph, GraphOutput, GraphOwner, Header, Metadata, Model, Node, Nodes,

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use onnx_pass_ir::{
-    Error, Model, Result, SecondName, StagedModel, WriteOptions, Written, advise, clean_hidden,
+    Error, Model, NewFiles, Result, SecondName, StagedModel, WriteOptions, Written, advise, clean_hidden,
 };
 
 use crate::write::{self, WriteError};
@@ -85,10 +85,10 @@ impl Outputs {
         let mut done = Vec::new();
         let folder = write::folder_of(model.path()).to_owned();
         let committed = commit_all(artifacts, companions, model, &mut done);
-        if committed.is_err() {
-            done.drain(..).rev().for_each(Replaced::give_back);
+        match committed {
+            Ok(_) => done.into_iter().for_each(Replaced::keep_new),
+            Err(_) => done.into_iter().rev().for_each(Replaced::give_back),
         }
-        drop(done);
         clean_hidden(&folder);
         write::sync_folder(&folder);
         committed
@@ -109,8 +109,8 @@ fn commit_all(
     }
     for companion in companions {
         let mut replaced = Replaced::at(companion.path())?;
-        let one = companion.commit()?;
-        replaced.data = one.files.iter().filter(|file| **file != replaced.path).cloned().collect();
+        let (one, data) = companion.commit_alone()?;
+        replaced.data = data;
         done.push(replaced);
         written.bytes += one.bytes;
         written.files.extend(one.files);
@@ -129,8 +129,8 @@ fn commit_all(
 struct Replaced {
     path: PathBuf,
     old: Old,
-    /// Files that came with the new one.
-    data: Vec<PathBuf>,
+    /// What came with the new one.
+    data: NewFiles,
 }
 
 #[derive(Debug)]
@@ -151,7 +151,12 @@ impl Replaced {
             }
             Ok(_) => Old::Special,
         };
-        Ok(Replaced { path: path.to_owned(), old, data: Vec::new() })
+        Ok(Replaced { path: path.to_owned(), old, data: NewFiles::default() })
+    }
+
+    /// The new file stays.
+    fn keep_new(self) {
+        self.data.keep();
     }
 
     /// Puts it back. There is nothing better to do where the system refuses that too.
@@ -164,9 +169,6 @@ impl Replaced {
                 let _ = old.give_back(&self.path);
             }
             Old::Special => {}
-        }
-        for file in &self.data {
-            let _ = fs::remove_file(file);
         }
     }
 }
@@ -332,6 +334,37 @@ mod tests {
         let m = Model::read(&output)?;
         let w = m.find_value(m.main(), "w").and_then(|v| m.constant(v)).ok_or("no w")?;
         assert_eq!(w.bytes()?[..], [3; 4096]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_that_was_made_for_data_goes_with_what_failed() -> Result {
+        let folder = tempfile::tempdir()?;
+        let mut m = model(1)?;
+        let w = m.find_value(m.main(), "w").ok_or("no w")?;
+        let file = std::sync::Arc::new(onnx_pass_ir::DataFile { name: "a/b/w.data".into(), alignment: 1 });
+        let t = m.value(w).initializer().ok_or("no w")?.stored(Store::External(file));
+        m.set_initializer(w, t.shared())?;
+        let (output, options) = (folder.path().join("m.onnx"), WriteOptions::default());
+        let companions = [Companion { name: "c.onnx".into(), model: m.clone() }];
+        let main = model(2)?;
+        let staged = || Outputs::stage(&main, &[], &companions, &output, &options);
+        drop(staged()?);
+        assert_eq!(all(folder.path())?, []);
+        // The companion has its name, and gives it back with its data.
+        let outputs = staged()?;
+        fs::create_dir(&output)?;
+        fs::write(output.join("inside"), "kept")?;
+        assert!(outputs.commit().is_err());
+        assert_eq!(all(folder.path())?, [("m.onnx".to_owned(), None)]);
+        fs::remove_dir_all(&output)?;
+        // Somebody else's file keeps the folder.
+        let outputs = staged()?;
+        fs::write(folder.path().join("a/other"), "")?;
+        drop(outputs);
+        assert!(folder.path().join("a/other").exists() && !folder.path().join("a/b").exists());
+        staged()?.commit()?;
+        assert_eq!(fill(&folder.path().join("c.onnx"))?, 1);
         Ok(())
     }
 

@@ -184,6 +184,26 @@ fn the_next_run_cleans_up_after_one_that_was_killed_and_not_before_that() -> Res
     Ok(())
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_for_data_goes_with_the_write_that_failed() -> Result {
+    let folder = Folder::new()?;
+    let pipeline = fs::read_to_string(folder.path("out.yaml"))?;
+    let named = pipeline.replace("externalize\n", "externalize\n    with: {file: sub/w.data}\n");
+    fs::write(folder.path("named.yaml"), named)?;
+    fs::create_dir(folder.path("out"))?;
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", WEIGHTS * BYTES / 1024 / 2);
+    let done = Command::new("bash")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_onnx-pass")])
+        .args(["run", "named.yaml", "2.onnx", "-o", "out/m.onnx"])
+        .current_dir(folder.0.path())
+        .output()?;
+    assert_eq!(done.status.code(), Some(1), "{}", told(&done));
+    assert!(told(&done).contains("sub/w.data: "), "{}", told(&done));
+    assert_eq!(folder.listing("out")?, [""; 0]);
+    Ok(())
+}
+
 /// Where the data, and where the first byte of anything, is too much. `testdata/check/full_disk.py` has all places.
 #[cfg(target_os = "linux")]
 #[test]

@@ -1,6 +1,7 @@
 //! Reading a model from a path, bytes or a stream, and writing it back.
 
 mod hidden;
+mod made;
 mod out;
 mod sigbus;
 mod stage;
@@ -23,6 +24,7 @@ use crate::proto::encode::{self, Encoding};
 use crate::source::Source;
 
 pub use hidden::{SecondName, clean_hidden};
+pub use made::NewFiles;
 pub use sigbus::install_sigbus_handler;
 pub use stage::StagedFile;
 pub use write::{StagedModel, Weights, WriteOptions, Written};

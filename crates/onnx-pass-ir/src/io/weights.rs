@@ -1,7 +1,8 @@
 //! The data files beside a model that is written.
 //!
 //! Invariant: data is complete under its name before the model that refers to it is; a data file that exists
-//! is never changed; what was placed for a model that then could not be written is taken away again.
+//! is never changed; what was placed for a model that then could not be written is taken away again,
+//! with the folders that were made for it.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,6 +13,7 @@ use std::time::SystemTime;
 use ecow::{EcoString, eco_format};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::made::NewFiles;
 use super::out::{self, Out};
 use super::stage::StagedFile;
 use super::write::{Target, Weights, WriteOptions};
@@ -37,7 +39,7 @@ pub(super) struct Job<'m> {
     options: &'m WriteOptions,
     pub plan: Plan,
     /// Files that did not exist before.
-    pub placed: Vec<PathBuf>,
+    pub placed: NewFiles,
     pub notes: Vec<String>,
     pub bytes: u64,
     /// The files that weights are in, and how they were before any was read.
@@ -53,7 +55,7 @@ fn state(path: &Path) -> Option<State> {
 
 impl<'m> Job<'m> {
     pub fn new(model: &'m Model, target: &'m Target, options: &'m WriteOptions) -> Self {
-        let (plan, placed, notes) = (Plan::default(), Vec::new(), Vec::new());
+        let (plan, placed, notes) = (Plan::default(), NewFiles::default(), Vec::new());
         Job { model, target, options, plan, placed, notes, bytes: 0, read: Vec::new() }
     }
 
@@ -223,7 +225,7 @@ impl<'m> Job<'m> {
         for name in names(location) {
             let path = self.path_of(&name)?;
             match fs::hard_link(&source, &path) {
-                Ok(()) => self.placed.push(path),
+                Ok(()) => self.placed.add(path),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match File::open(&path) {
                     Ok(there) if same_inode(&there, file) => {}
                     _ => continue,
@@ -333,13 +335,13 @@ impl<'m> Job<'m> {
         }
         let back = staged.place(path).map_err(|e| Error::write(path, e))?;
         if back.is_none() {
-            self.placed.push(path.to_path_buf());
+            self.placed.add(path.to_path_buf());
         }
         Ok(back)
     }
 
     /// The path of a data file in the output's folder, its own folder made.
-    fn path_of(&self, name: &EcoString) -> Result<PathBuf> {
+    fn path_of(&mut self, name: &EcoString) -> Result<PathBuf> {
         let location = Path::new(name.as_str());
         let parent = location.parent().filter(|p| !p.as_os_str().is_empty());
         let allow = self.options.allow_symlinks;
@@ -347,7 +349,7 @@ impl<'m> Job<'m> {
             Some(p) => inside(&self.target.folder, p, allow).map_err(Error::Unwritable)?,
             None => self.target.folder.clone(),
         };
-        fs::create_dir_all(&folder).map_err(|e| Error::write(&folder, e))?;
+        self.placed.make_folder(&folder).map_err(|e| Error::write(&folder, e))?;
         // The name itself must not lead out either.
         let path = inside(&self.target.folder, location, true).map_err(Error::Unwritable)?;
         Ok(path)
@@ -355,7 +357,7 @@ impl<'m> Job<'m> {
 
     /// `None` when a file of that name has the contents already; `Some(None)` when the name is taken by
     /// another; else its path.
-    fn free_or_same(&self, name: &EcoString, contents: &File) -> Result<Option<Option<PathBuf>>> {
+    fn free_or_same(&mut self, name: &EcoString, contents: &File) -> Result<Option<Option<PathBuf>>> {
         let path = self.path_of(name)?;
         let meta = match fs::symlink_metadata(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Some(path))),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::made::NewFiles;
 use super::out::Out;
 use super::stage::StagedFile;
 use super::weights::Job;
@@ -88,7 +89,7 @@ pub struct StagedModel {
     target: Target,
     root: ExternalRoot,
     /// Data files that did not exist before.
-    placed: Vec<PathBuf>,
+    placed: NewFiles,
     written: Written,
 }
 
@@ -119,19 +120,12 @@ impl Model {
     pub fn stage(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<StagedModel> {
         let target = self.target(path.as_ref(), options)?;
         let mut job = Job::new(self, &target, options);
-        match self.stage_all(&target, options, &mut job) {
-            Ok((staged, size)) => {
-                let files = job.placed.iter().cloned().chain([target.path.clone()]).collect();
-                let written = Written { bytes: job.bytes + size, files, notes: job.notes };
-                let (folder, allow_symlinks) = (Some(target.folder.clone()), options.allow_symlinks);
-                let root = ExternalRoot { folder, allow_symlinks };
-                Ok(StagedModel { staged, root, placed: job.placed, written, target })
-            }
-            Err(e) => {
-                undo(&job.placed);
-                Err(e)
-            }
-        }
+        let (staged, size) = self.stage_all(&target, options, &mut job)?;
+        let files = job.placed.files().iter().cloned().chain([target.path.clone()]).collect();
+        let written = Written { bytes: job.bytes + size, files, notes: job.notes };
+        let (folder, allow_symlinks) = (Some(target.folder.clone()), options.allow_symlinks);
+        let root = ExternalRoot { folder, allow_symlinks };
+        Ok(StagedModel { staged, root, placed: job.placed, written, target })
     }
 
     fn stage_all(
@@ -265,24 +259,20 @@ impl StagedModel {
     ///
     /// # Errors
     /// When the system refuses. What was at the path still is, and nothing new is left.
-    pub fn commit(mut self) -> Result<Written> {
+    pub fn commit(self) -> Result<Written> {
+        let (written, data) = self.commit_alone()?;
+        data.keep();
+        Ok(written)
+    }
+
+    /// As [`StagedModel::commit`], with the data that was made for the model, which goes when the model does not stay.
+    ///
+    /// # Errors
+    /// As [`StagedModel::commit`].
+    pub fn commit_alone(mut self) -> Result<(Written, NewFiles)> {
         let path = &self.target.path;
         self.staged.replace(path).map_err(|e| Error::write(path, e))?;
-        self.placed.clear();
-        Ok(std::mem::take(&mut self.written))
-    }
-}
-
-impl Drop for StagedModel {
-    fn drop(&mut self) {
-        undo(&self.placed);
-    }
-}
-
-/// Takes data files away that were placed for a model which then was not.
-fn undo(placed: &[PathBuf]) {
-    for path in placed {
-        let _ = fs::remove_file(path);
+        Ok((self.written, self.placed))
     }
 }
 

@@ -1,13 +1,12 @@
 //! One model: read, rewritten, written.
 
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::args::{ReportAs, RunArgs, WeightsAs};
 use super::super::output::Output;
 use onnx_pass_ir::text::{self, TextOptions};
-use onnx_pass_ir::{Model, ReadOptions, Weights, WriteOptions, Written, advise};
+use onnx_pass_ir::{Model, NewFiles, ReadOptions, Weights, WriteOptions, Written, advise};
 use onnx_pass_passes::manager::StepReport;
 
 use super::plan::Job;
@@ -105,7 +104,7 @@ fn write(
     args: &RunArgs,
 ) -> Result<Written, Box<dyn Error>> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let made = folder.map(NewFolder::make).transpose()?;
+    let made = folder.map(make_folder).transpose()?;
     let options = WriteOptions {
         in_place: args.in_place,
         weights: match args.weights {
@@ -133,37 +132,16 @@ fn made_files(written: &Written, planned: &[PathBuf]) -> Vec<PathBuf> {
     model.iter().chain(data).chain(beside).cloned().collect()
 }
 
-/// A folder that is made for the output, and is taken back when nothing comes to lie in it.
-struct NewFolder {
-    /// The outermost folder that was not there, down to the wanted one.
-    made: Vec<PathBuf>,
-}
-
-impl NewFolder {
-    fn make(folder: &Path) -> Result<Self, String> {
-        let missing = folder.ancestors().take_while(|at| !at.as_os_str().is_empty() && !at.exists());
-        let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
-        let there = folder.ancestors().find(|at| at.exists());
-        if let Some(file) = there.filter(|at| !at.is_dir()) {
-            return Err(format!("{}: is no folder, so nothing can be written below it", file.display()));
-        }
-        fs::create_dir_all(folder)
-            .map_err(|e| format!("{}: cannot make the folder: {}", folder.display(), advise(e)))?;
-        Ok(Self { made })
+/// The folder for the output, which goes when nothing comes to lie in it.
+fn make_folder(folder: &Path) -> Result<NewFiles, String> {
+    let there = folder.ancestors().find(|at| at.exists());
+    if let Some(file) = there.filter(|at| !at.is_dir()) {
+        return Err(format!("{}: is no folder, so nothing can be written below it", file.display()));
     }
-
-    fn keep(mut self) {
-        self.made.clear();
-    }
-}
-
-impl Drop for NewFolder {
-    fn drop(&mut self) {
-        for folder in &self.made {
-            // Fails when something is in it, and then it stays.
-            let _ = fs::remove_dir(folder);
-        }
-    }
+    let mut made = NewFiles::default();
+    made.make_folder(folder)
+        .map_err(|e| format!("{}: cannot make the folder: {}", folder.display(), advise(e)))?;
+    Ok(made)
 }
 
 /// Shows the steps and the models between them, and ends the run where it was asked to.
