@@ -35,7 +35,7 @@ pub use error::{Error, Result, advise};
 pub use external::{External, ExternalRoot};
 pub use ids::{FunctionId, GraphId, NodeId, ValueId};
 pub use io::{NewFiles, ReadOptions, SecondName, StagedFile, StagedModel, Weights, WriteOptions, Written};
-pub use io::{clean_hidden, install_sigbus_handler};
+pub use io::{clean_hidden, install_sigbus_handler, real_name};
 pub use model::{
     Binding, Def, Function, Graph, GraphOutput, GraphOwner, Header, Metadata, Model, Node, Nodes,
     OpsetImport, QuantAnnotation, TrainingInfo, Use, Value, ValueInfo, canonical_domain,

@@ -3,6 +3,8 @@
 //! Invariant: nothing that stood at a path is replaced before everything is on the disk; the model that the run is
 //! about takes its name last, after all that stands beside it; and when something cannot take its name, what took its
 //! own before gives it back. A run that is killed leaves at each path the old file or the new one, whole.
+//!
+//! Invariant: no two files of a run have one name. Data, whose name is only a wish, makes room for the others.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use onnx_pass_ir::{
     Error, Model, NewFiles, Result, SecondName, StagedModel, WriteOptions, Written, advise, clean_hidden,
+    real_name,
 };
 
 use crate::write::{self, WriteError};
@@ -26,7 +29,8 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Writes `model`, its companions and the files beside it, all but their names. `output` is the model's path.
+    /// Writes `model`, its companions and the files beside it, all but their names. `output` is the model's path. What
+    /// `options` reserve is for files that the caller puts there afterwards.
     ///
     /// # Errors
     /// When one cannot be written, or may not be replaced, or two would have one name. Nothing is changed then.
@@ -41,8 +45,9 @@ impl Outputs {
         let models = companions.iter().map(|companion| together::path(companion, output));
         let models: Vec<PathBuf> = std::iter::once(output.to_owned()).chain(models).collect();
         let files: Vec<PathBuf> = artifacts.iter().map(|artifact| beside(&artifact.name)).collect();
-        let mut paths = HashSet::new();
-        if let Some(twice) = models.iter().chain(&files).find(|path| !paths.insert(path.as_path())) {
+        let reserved: Vec<PathBuf> = models.iter().chain(&files).chain(&options.reserved).cloned().collect();
+        let mut names = HashSet::new();
+        if let Some(twice) = reserved.iter().find(|path| !names.insert(real_name(path))) {
             return Err(Error::Unwritable(format!("two files would be written to {}", twice.display())));
         }
         for path in &files {
@@ -54,26 +59,15 @@ impl Outputs {
         let artifacts = staged.collect::<std::result::Result<Vec<_>, _>>().map_err(unnamed)?;
         // What one of them replaces must outlive a power cut until the others are there.
         let durable = options.durable || models.iter().any(|path| path.exists());
-        let options = WriteOptions { durable, ..options.clone() };
-        let outputs = if companions.is_empty() {
-            Outputs { artifacts, companions: Vec::new(), model: model.stage(output, &options)? }
-        } else {
-            // The caller's model must not refer to files that go when the run does not come about.
-            let mut model = model.clone();
-            let companions = together::stage(companions, &mut model, output, &options)?;
-            Outputs { artifacts, companions, model: model.stage(output, &options)? }
-        };
-        let mut data = outputs.models().flat_map(|model| &model.written().files).cloned();
-        let twice = data.find(|path| files.contains(path));
-        drop(data);
-        if let Some(twice) = twice {
-            return Err(Error::Unwritable(format!("two files would be written to {}", twice.display())));
+        let options = WriteOptions { durable, reserved, ..options.clone() };
+        if companions.is_empty() {
+            let model = model.stage(output, &options)?;
+            return Ok(Outputs { artifacts, companions: Vec::new(), model });
         }
-        Ok(outputs)
-    }
-
-    fn models(&self) -> impl Iterator<Item = &StagedModel> {
-        self.companions.iter().chain([&self.model])
+        // The caller's model must not refer to files that go when the run does not come about.
+        let mut model = model.clone();
+        let companions = together::stage(companions, &mut model, output, &options)?;
+        Ok(Outputs { artifacts, companions, model: model.stage(output, &options)? })
     }
 
     /// Gives each its name. What was written is told of all models together, the main one's file last.
@@ -174,7 +168,7 @@ impl Replaced {
 }
 
 /// A file that is there and is no text may be weights, of this model or another.
-fn refuse_what_is_no_text(path: &Path) -> Result<()> {
+pub(crate) fn refuse_what_is_no_text(path: &Path) -> Result<()> {
     let Ok(data) = fs::metadata(path) else { return Ok(()) };
     if !data.is_file() {
         return Ok(());
@@ -302,7 +296,8 @@ mod tests {
     fn two_files_of_one_name_are_refused() -> Result {
         let folder = tempfile::tempdir()?;
         let output = folder.path().join("m.onnx");
-        let options = WriteOptions::default();
+        let options =
+            WriteOptions { reserved: vec![folder.path().join("m.onnx.stamp")], ..Default::default() };
         let refusal = |artifact: &str, companion: &str| -> Result<String> {
             let artifacts = [Artifact { name: artifact.into(), text: "{}".into() }];
             let companions = [Companion { name: companion.into(), model: model(1)? }];
@@ -311,11 +306,43 @@ mod tests {
             assert_eq!(all(folder.path())?, [], "{told}");
             Ok(told)
         };
-        for (artifact, companion) in
-            [("m.onnx", "c.onnx"), ("c.onnx", "c.onnx"), ("a.json", "{stem}.onnx"), ("m.onnx.data", "c.onnx")]
-        {
+        for (artifact, companion) in [
+            ("m.onnx", "c.onnx"),
+            ("c.onnx", "c.onnx"),
+            ("a.json", "{stem}.onnx"),
+            ("m.onnx.stamp", "c.onnx"),
+        ] {
             let told = refusal(artifact, companion)?;
             assert!(told.contains("two files would be written to"), "{told}");
+        }
+        Ok(())
+    }
+
+    /// Data would have the name of each file of the run in turn, below paths of one folder that are spelt in two ways.
+    #[test]
+    fn data_makes_room_for_the_other_files_of_a_run() -> Result {
+        let folder = tempfile::tempdir()?;
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        for at in [&real, &link] {
+            for taken in ["{model}", "a.json", "c.onnx", "m.onnx.stamp"] {
+                fs::create_dir(&real)?;
+                std::os::unix::fs::symlink("real", &link)?;
+                let mut m = model(7)?;
+                let w = m.find_value(m.main(), "w").ok_or("no w")?;
+                let file = std::sync::Arc::new(onnx_pass_ir::DataFile { name: taken.into(), alignment: 1 });
+                let t = m.value(w).initializer().ok_or("no w")?.stored(Store::External(file));
+                m.set_initializer(w, t.shared())?;
+                let artifacts = [Artifact { name: "a.json".into(), text: "{}".into() }];
+                let companions = [Companion { name: "c.onnx".into(), model: m.clone() }];
+                let options =
+                    WriteOptions { reserved: vec![real.join("m.onnx.stamp")], ..Default::default() };
+                Outputs::stage(&m, &artifacts, &companions, &at.join("m.onnx"), &options)?.commit()?;
+                assert_eq!((fill(&real.join("m.onnx"))?, fill(&real.join("c.onnx"))?), (7, 7), "{taken}");
+                assert_eq!(fs::read(real.join("a.json"))?, b"{}");
+                assert!(!real.join("m.onnx.stamp").exists());
+                fs::remove_dir_all(&real)?;
+                fs::remove_file(&link)?;
+            }
         }
         Ok(())
     }

@@ -184,6 +184,30 @@ fn the_next_run_cleans_up_after_one_that_was_killed_and_not_before_that() -> Res
     Ok(())
 }
 
+/// The folder's path is spelt in three ways, and data would have the name of the model, of a text beside it and of the
+/// stamp.
+#[cfg(unix)]
+#[test]
+fn weights_are_not_lost_to_another_file_of_the_run() -> Result {
+    for file in ["specializations.json", "{model}", "{model}.stamp"] {
+        let folder = Folder::new()?;
+        let pipeline = fs::read_to_string(folder.path("out.yaml"))?;
+        let named = format!("externalize\n    with: {{file: '{file}'}}\n");
+        fs::write(folder.path("named.yaml"), pipeline.replace("externalize\n", &named))?;
+        fs::create_dir(folder.path("real"))?;
+        std::os::unix::fs::symlink("real", folder.path("link"))?;
+        let whole = folder.path("whole/m.onnx").display().to_string();
+        for to in ["m.onnx", "link/m.onnx", "./new/m.onnx", whole.as_str()] {
+            let done = folder.run("named.yaml", "2.onnx", to).arg("--if-changed").output()?;
+            assert!(done.status.success(), "{file} {to}: {}", told(&done));
+            assert_eq!(fill(&folder.path(to)).map_err(|e| format!("{file} {to}: {e}"))?, 2);
+            let beside = folder.path(to).with_file_name("specializations.json");
+            assert!(fs::read_to_string(beside)?.starts_with('{'));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_folder_for_data_goes_with_the_write_that_failed() -> Result {

@@ -27,7 +27,7 @@ pub use hidden::{SecondName, clean_hidden};
 pub use made::NewFiles;
 pub use sigbus::install_sigbus_handler;
 pub use stage::StagedFile;
-pub use write::{StagedModel, Weights, WriteOptions, Written};
+pub use write::{StagedModel, Weights, WriteOptions, Written, real_name};
 
 /// How a model is read.
 #[derive(Clone, Debug, Default)]

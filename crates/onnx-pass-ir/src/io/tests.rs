@@ -289,6 +289,51 @@ fn a_range_is_copied_whatever_its_place_in_its_pages() {
 }
 
 #[test]
+fn data_takes_no_name_that_is_reserved() {
+    let (dir, link) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let link = link.path().join("link");
+    std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+    let m = Model::read(saved(dir.path(), 0.0)).unwrap();
+    let moved = |name: &str| {
+        let mut m = m.clone();
+        let file = Arc::new(DataFile { name: name.into(), alignment: 1 });
+        for v in m.graph(m.main()).initializers().to_vec() {
+            let t = m.value(v).initializer().unwrap().stored(Store::External(file.clone()));
+            m.set_initializer(v, t.shared()).unwrap();
+        }
+        m
+    };
+    let options = WriteOptions { reserved: vec![dir.path().join("a.json")], ..WriteOptions::default() };
+    for (name, placed) in
+        [("a.json", "a_1.json"), ("./a.json", "./a_1.json"), ("{model}", "o_1.onnx"), ("b", "b")]
+    {
+        let written = moved(name).write(link.join("o.onnx"), &options).unwrap();
+        assert_eq!(written.files.len(), 2, "{name}");
+        let back = Model::read(dir.path().join("o.onnx")).unwrap();
+        assert_eq!((locations(&back), weights(&back)), (vec![placed.to_string(); 2], weights(&m)));
+        for file in ["o.onnx", placed] {
+            fs::remove_file(dir.path().join(file)).unwrap();
+        }
+    }
+    // Weights that are brought along, by whatever way.
+    for mode in [Weights::Auto, Weights::Copy, Weights::Link] {
+        let out = tempfile::tempdir().unwrap();
+        m.write(out.path().join("w.bin"), &with(mode)).unwrap();
+        assert_eq!(listing(out.path()), ["w.bin", "w_1.bin"]);
+        assert_eq!(weights(&Model::read(out.path().join("w.bin")).unwrap()), weights(&m));
+    }
+    // Weights that are there already.
+    let options = WriteOptions { reserved: vec![link.join("w.bin")], ..WriteOptions::default() };
+    let refused = m.write(dir.path().join("o.onnx"), &options).unwrap_err().to_string();
+    assert!(refused.contains("name an output in another folder"), "{refused}");
+    let bytes = fs::read(dir.path().join("m.onnx")).unwrap();
+    let unseen = Model::from_bytes(bytes, None).unwrap();
+    let refused = unseen.write(dir.path().join("w.bin"), &WriteOptions::default()).unwrap_err().to_string();
+    assert!(refused.contains("w.bin"), "{refused}");
+    assert_eq!(listing(dir.path()), ["m.onnx", "w.bin"]);
+}
+
+#[test]
 fn a_message_with_a_graph_is_a_model() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");

@@ -1,8 +1,8 @@
 //! The data files beside a model that is written.
 //!
 //! Invariant: data is complete under its name before the model that refers to it is; a data file that exists
-//! is never changed; what was placed for a model that then could not be written is taken away again,
-//! with the folders that were made for it.
+//! is never changed; no data takes a name that another file of the run is to have; what was placed for a model that
+//! then could not be written is taken away again, with the folders that were made for it.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::made::NewFiles;
 use super::out::{self, Out};
 use super::stage::StagedFile;
-use super::write::{Target, Weights, WriteOptions};
+use super::write::{Target, Weights, WriteOptions, real_name};
 use crate::error::{Error, Result};
 use crate::external::{External, ExternalRoot, inside};
 use crate::model::{Metadata, Model};
@@ -180,6 +180,12 @@ impl<'m> Job<'m> {
         if !matches!(self.options.weights, Weights::Auto | Weights::Reference) {
             e.path(&first_name(group))?;
         }
+        if self.is_taken(&self.target.folder.join(e.location.as_str())) {
+            return Err(Error::External {
+                tensor: first_name(group),
+                reason: format!("`{}` is a file that is written now; name another output", e.location),
+            });
+        }
         self.notes.push(format!(
             "the output refers to `{}`; the model came without a folder, so the file was not looked for",
             e.location
@@ -224,6 +230,9 @@ impl<'m> Job<'m> {
         let source = fs::canonicalize(source).map_err(|e| Error::io(source, e))?;
         for name in names(location) {
             let path = self.path_of(&name)?;
+            if self.is_taken(&path) {
+                continue;
+            }
             match fs::hard_link(&source, &path) {
                 Ok(()) => self.placed.add(path),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match File::open(&path) {
@@ -355,10 +364,18 @@ impl<'m> Job<'m> {
         Ok(path)
     }
 
+    /// Whether another file of the run is to stand there, be it there yet or not.
+    fn is_taken(&self, path: &Path) -> bool {
+        self.target.taken.contains(&real_name(path))
+    }
+
     /// `None` when a file of that name has the contents already; `Some(None)` when the name is taken by
     /// another; else its path.
     fn free_or_same(&mut self, name: &EcoString, contents: &File) -> Result<Option<Option<PathBuf>>> {
         let path = self.path_of(name)?;
+        if self.is_taken(&path) {
+            return Ok(Some(None));
+        }
         let meta = match fs::symlink_metadata(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Some(path))),
             Err(e) => return Err(Error::io(path, e)),

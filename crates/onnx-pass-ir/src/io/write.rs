@@ -1,5 +1,6 @@
 //! Writing a model to a path.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,9 @@ pub struct WriteOptions {
     /// Whether everything is on the disk, and not only in the system's memory, before the model takes its name. It
     /// is so anyhow where another model is replaced, which a power cut must not lose.
     pub durable: bool,
+    /// Files that are to stand beside the model when it is there. Its data takes none of these names, and none of them
+    /// may be a file that it reads weights from.
+    pub reserved: Vec<PathBuf>,
 }
 
 /// What was written.
@@ -76,6 +80,8 @@ pub(super) struct Target {
     pub folder: PathBuf,
     /// The model's file name.
     pub name: String,
+    /// What data must not be: the model itself and what is reserved, by their real names.
+    pub taken: Vec<PathBuf>,
     /// Something is replaced that a power cut must not lose, so everything is on the disk before it goes.
     pub durable: bool,
 }
@@ -183,7 +189,9 @@ impl Model {
         let name = path.file_name().ok_or_else(|| refuse("not the name of a file"))?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = fs::canonicalize(parent).map_err(|e| Error::io(parent, e))?;
+        let reserved = options.reserved.iter().map(PathBuf::as_path);
         let target = Target {
+            taken: reserved.clone().chain([path]).map(real_name).collect(),
             path: path.to_path_buf(),
             folder,
             name: name.to_string_lossy().into_owned(),
@@ -198,12 +206,19 @@ impl Model {
                 return Err(refuse("is the input; name another output, or pass --in-place to replace it"));
             }
         }
+        match self.weights_among(reserved.chain([path])) {
+            Some(at) if at == path => return Err(refuse("holds weights of the input; name another output")),
+            Some(at) => {
+                return Err(Error::Unwritable(format!(
+                    "{}: holds weights of the input, and another file would be written there; name an output in another folder",
+                    at.display()
+                )));
+            }
+            None => {}
+        }
         let Ok(there) = fs::metadata(path) else { return Ok(target) };
         if !there.is_file() {
             return Err(refuse("exists and is not a regular file"));
-        }
-        if self.reads_weights_from(path) {
-            return Err(refuse("holds weights of the input; name another output"));
         }
         // It may be the weights of another model.
         if there.len() > 0 && !is_model(path) {
@@ -214,16 +229,20 @@ impl Model {
         Ok(target)
     }
 
-    fn reads_weights_from(&self, path: &Path) -> bool {
-        let Ok(path) = fs::canonicalize(path) else { return false };
+    /// The first of some paths that weights are read from. A file of weights may be a link, and so may what is at a
+    /// path: of both, the name counts and what it leads to.
+    fn weights_among<'p>(&self, paths: impl Iterator<Item = &'p Path>) -> Option<&'p Path> {
+        let places = |path: &Path| [Some(real_name(path)), fs::canonicalize(path).ok()].into_iter().flatten();
+        let known: HashMap<PathBuf, &Path> =
+            paths.flat_map(|path| places(path).map(move |place| (place, path))).collect();
         let mut seen = "";
-        tensors(self).into_iter().any(|(t, _)| match &t.data {
+        tensors(self).into_iter().find_map(|(t, _)| match &t.data {
             TensorData::External(e) if e.location != seen => {
                 seen = &e.location;
-                let file = e.root.folder.as_ref().map(|f| f.join(e.location.as_str()));
-                file.and_then(|f| fs::canonicalize(f).ok()).is_some_and(|f| f == path)
+                let file = e.root.folder.as_ref()?.join(e.location.as_str());
+                places(&file).find_map(|place| known.get(&place).copied())
             }
-            _ => false,
+            _ => None,
         })
     }
 }
@@ -273,6 +292,15 @@ impl StagedModel {
         let path = &self.target.path;
         self.staged.replace(path).map_err(|e| Error::write(path, e))?;
         Ok((self.written, self.placed))
+    }
+}
+
+/// A path with no links in its folder. What the name itself leads to does not matter.
+pub fn real_name(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(parent), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_path_buf(),
     }
 }
 

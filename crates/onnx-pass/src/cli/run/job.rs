@@ -12,9 +12,9 @@ use onnx_pass_passes::manager::StepReport;
 use super::plan::Job;
 use super::stamp::{self, Key};
 use super::{super::one_line, Shared};
-use crate::outputs::Outputs;
+use crate::outputs::{Outputs, refuse_what_is_no_text};
 use crate::progress::{Progress, Step};
-use crate::{Artifact, Companion, Report, Run, RunSettings, Watch, run_watched, together, weights};
+use crate::{Report, Run, RunSettings, Watch, run_watched, together, weights};
 
 /// Weights of more bytes than this are not printed as values.
 const PRINTED: usize = 64;
@@ -65,9 +65,9 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
     let run = run_watched(shared.pipeline, model, &settings, &mut Watcher::new(shared))?;
     let (mut files, mut notes) = (files(job, &run), Vec::new());
     let hash = key.as_ref().map(ToString::to_string);
-    let Run { model, artifacts, companions, report } = run;
     if let (Some(output), false) = (&job.output, args.dry_run) {
-        let written = write(&model, &artifacts, &companions, output, args)?;
+        let stamp = key.is_some().then(|| stamp::path(output));
+        let written = write(&run, output, stamp, args)?;
         files = made_files(&written, &files);
         notes = written.notes;
         if let Some(key) = key {
@@ -75,6 +75,7 @@ fn work(shared: &Shared<'_>, job: &Job) -> Result<Made, Box<dyn Error>> {
             notes.extend(stamp::write(output, &key, &files).err().map(|error| format!("warning: {error}")));
         }
     }
+    let Run { model, report, .. } = run;
     if shared.only_model {
         // The program ends next, and to free every node of it first costs as much as to write it.
         std::mem::forget(model);
@@ -97,10 +98,9 @@ fn files(job: &Job, run: &Run) -> Vec<PathBuf> {
 /// Everything is on the disk before anything is replaced, so that a disk that is full or a folder that is read-only
 /// changes nothing.
 fn write(
-    model: &Model,
-    artifacts: &[Artifact],
-    companions: &[Companion],
+    run: &Run,
     output: &Path,
+    stamp: Option<PathBuf>,
     args: &RunArgs,
 ) -> Result<Written, Box<dyn Error>> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -116,8 +116,13 @@ fn write(
             WeightsAs::Embed => Weights::Embed,
         },
         allow_symlinks: args.allow_symlinks,
+        reserved: stamp.into_iter().collect(),
         ..WriteOptions::default()
     };
+    for path in &options.reserved {
+        refuse_what_is_no_text(path)?;
+    }
+    let Run { model, artifacts, companions, .. } = run;
     let written = Outputs::stage(model, artifacts, companions, output, &options)?.commit()?;
     if let Some(folder) = made {
         folder.keep();

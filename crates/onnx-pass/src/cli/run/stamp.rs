@@ -72,7 +72,8 @@ fn hash_file(hasher: &mut blake3::Hasher, path: &Path) -> Result<(), String> {
     hash(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn stamp_path(output: &Path) -> PathBuf {
+/// Where the stamp of an output is.
+pub fn path(output: &Path) -> PathBuf {
     let mut name = output.file_name().unwrap_or_default().to_owned();
     name.push(".stamp");
     output.with_file_name(name)
@@ -86,12 +87,12 @@ fn state(path: &Path) -> Option<(u64, u128)> {
 
 /// The outputs, when they were made from what has this key and nobody touched them since.
 pub fn up_to_date(output: &Path, key: &Key) -> Option<Vec<PathBuf>> {
-    let stamp: Stamp = serde_json::from_slice(&fs::read(stamp_path(output)).ok()?).ok()?;
-    let path = |name: &String| output.with_file_name(name);
+    let stamp: Stamp = serde_json::from_slice(&fs::read(path(output)).ok()?).ok()?;
+    let beside = |name: &String| output.with_file_name(name);
     let whole = stamp.key == key.0
         && stamp.files.contains_key(output.file_name()?.to_str()?)
-        && stamp.files.iter().all(|(name, was)| state(&path(name)) == Some(*was));
-    let mut files: Vec<PathBuf> = stamp.files.keys().map(path).collect();
+        && stamp.files.iter().all(|(name, was)| state(&beside(name)) == Some(*was));
+    let mut files: Vec<PathBuf> = stamp.files.keys().map(beside).collect();
     // The model first, as when it was made.
     files.sort_by_key(|file| file != output);
     whole.then_some(files)
@@ -102,5 +103,5 @@ pub fn write(output: &Path, key: &Key, files: &[PathBuf]) -> Result<(), WriteErr
     let entry = |file: &PathBuf| Some((file.file_name()?.to_str()?.to_owned(), state(file)?));
     let stamp = Stamp { key: key.0.clone(), files: files.iter().filter_map(entry).collect() };
     let text = serde_json::to_string_pretty(&stamp).unwrap_or_default() + "\n";
-    atomic_write(&stamp_path(output), text.as_bytes())
+    atomic_write(&path(output), text.as_bytes())
 }
