@@ -7,12 +7,12 @@ use ecow::{EcoString, EcoVec};
 use rustc_hash::FxHashMap;
 
 use super::devices;
-use super::parts::{At, Bad, Context, Outcome, Rest, Types, opset, pair, pairs, ty};
+use super::parts::{At, Bad, Context, Outcome, Rest, Types, opset, pair, pairs};
 use super::scope::Scope;
 use super::wire::{Field, Fields};
 use crate::external::ExternalRoot;
 use crate::model::*;
-use crate::{AttrValue, Attribute, Error, FunctionId, GraphId, MAX_NESTED_GRAPHS, NodeId, ValueId};
+use crate::{AttrValue, Error, FunctionId, GraphId, MAX_NESTED_GRAPHS, NodeId, ValueId};
 
 /// Reads a model from the bytes of a file.
 pub(crate) fn model(base: &Bytes, root: Arc<ExternalRoot>) -> Result<Model, Error> {
@@ -31,9 +31,9 @@ pub(crate) fn model(base: &Bytes, root: Arc<ExternalRoot>) -> Result<Model, Erro
     Ok(d.model)
 }
 
-struct Decoder<'a> {
-    cx: Context,
-    model: Model,
+pub(super) struct Decoder<'a> {
+    pub(super) cx: Context,
+    pub(super) model: Model,
     interned: FxHashMap<&'a str, EcoString>,
     types: Types<'a>,
     /// The names of each enclosing graph, innermost last.
@@ -73,7 +73,7 @@ struct PendingGraph<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn intern(&mut self, s: &'a str) -> EcoString {
+    pub(super) fn intern(&mut self, s: &'a str) -> EcoString {
         if s.len() <= EcoString::INLINE_LIMIT {
             return EcoString::inline(s);
         }
@@ -322,91 +322,6 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Reads an attribute. Graphs in it are handed to `graph` with their place in the list; the value holds
-    /// the main graph's id until they are read.
-    fn attribute(&mut self, field: &Field<'a>, graph: impl FnMut(usize, &'a [u8])) -> Outcome<Attribute> {
-        self.attribute_of(field, ANY_VALUE, graph)
-    }
-
-    /// Reads an attribute of whose values those count whose fields are in `given`, a set of numbers; others, which
-    /// its type says nothing of, are kept as they stand.
-    fn attribute_of(
-        &mut self,
-        field: &Field<'a>,
-        given: u32,
-        mut graph: impl FnMut(usize, &'a [u8]),
-    ) -> Outcome<Attribute> {
-        let mut fields = Fields::of(field)?;
-        let (mut name, mut doc, mut kind, mut reference) = (EcoString::new(), None, None, None);
-        let (mut one, mut floats, mut ints, mut strings) = (None, Vec::new(), Vec::new(), Vec::new());
-        let (mut tensors, mut graphs, mut sparse, mut types) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (mut seen, mut unknown_type, mut rest) = (0u32, None, Rest::default());
-        while let Some(f) = fields.next()? {
-            let bit = if f.number < 32 { 1 << f.number & ANY_VALUE } else { 0 };
-            if bit & !given != 0 {
-                rest.push(&f);
-                continue;
-            }
-            seen |= bit;
-            match f.number {
-                1 => name = self.intern(f.str()?),
-                2 => one = Some(AttrValue::Float(f.float()?)),
-                3 => one = Some(AttrValue::Int(f.int()?)),
-                4 => one = Some(AttrValue::String(self.cx.slice(f.len()?))),
-                5 => one = Some(AttrValue::Tensor(Arc::new(self.cx.tensor(&f).at(|| "t".into())?))),
-                6 => {
-                    graphs = vec![f.len()?];
-                    one = Some(AttrValue::Graph(self.model.main));
-                }
-                7 => f.floats(&mut floats)?,
-                8 => f.ints(&mut ints)?,
-                9 => strings.push(self.cx.slice(f.len()?)),
-                10 => tensors.push(Arc::new(self.cx.tensor(&f).at(|| "tensors".into())?)),
-                11 => graphs.push(f.len()?),
-                13 => doc = Some(f.str()?.into()),
-                14 => one = Some(AttrValue::Type(Box::new(ty(&f, 0, &mut false)?))),
-                15 => types.push(ty(&f, 0, &mut false)?),
-                20 => {
-                    kind = Some(f.int32()?);
-                    unknown_type = Some(f);
-                }
-                21 => reference = Some(EcoString::from(f.str()?)),
-                22 => one = Some(AttrValue::SparseTensor(Arc::new(self.cx.sparse_tensor(&f)?))),
-                23 => sparse.push(Arc::new(self.cx.sparse_tensor(&f)?)),
-                _ => rest.push(&f),
-            }
-        }
-        let reference = reference.filter(|name| !name.is_empty());
-        let meant = if reference.is_some() { 1 << 21 } else { value_field(kind.unwrap_or(0), seen) };
-        if seen & !meant != 0 {
-            return self.attribute_of(field, meant, graph);
-        }
-        let value = match reference {
-            Some(name) => AttrValue::Ref { name, kind: kind.unwrap_or(0) },
-            None => match (meant.trailing_zeros(), one) {
-                (2 | 3 | 4 | 5 | 6 | 14 | 22, Some(one)) => one,
-                (2, None) => AttrValue::Float(0.0),
-                (3, None) => AttrValue::Int(0),
-                (4, None) => AttrValue::String(Bytes::new()),
-                (7, _) => AttrValue::Floats(floats),
-                (8, _) => AttrValue::Ints(ints),
-                (9, _) => AttrValue::Strings(strings),
-                (10, _) => AttrValue::Tensors(tensors),
-                (11, _) => AttrValue::Graphs(vec![self.model.main; graphs.len()]),
-                (15, _) => AttrValue::Types(types),
-                (23, _) => AttrValue::SparseTensors(sparse),
-                _ => AttrValue::Undefined,
-            },
-        };
-        graphs.into_iter().enumerate().for_each(|(k, payload)| graph(k, payload));
-        // A type without its value, or one that is newer than this program.
-        if let (AttrValue::Undefined, Some(f)) = (&value, unknown_type) {
-            rest.push(&f);
-        }
-        Ok(Attribute { name, value, doc, rest: rest.take(), src: self.cx.slice(field.whole) })
-    }
-
     fn value_infos(&mut self, fields: &[&'a [u8]], id: GraphId) -> Outcome<()> {
         self.model.graphs[id.index()].value_info.reserve(fields.len());
         for (i, f) in fields.iter().enumerate() {
@@ -593,20 +508,6 @@ impl<'a> Decoder<'a> {
         });
         self.scopes.pop();
         read.at(|| format!("\"{name}\""))
-    }
-}
-
-/// The numbers of the fields of an `AttributeProto` that hold its value, or refer to it, as a set.
-const ANY_VALUE: u32 = 0b1110_0000_1100_1111_1111_1100;
-
-/// The field, as a set of one, that an attribute of this type has its value in; `seen` are those that are there. A
-/// file of IR 1 has no type, so the field that is set tells.
-fn value_field(kind: i32, seen: u32) -> u32 {
-    let fields = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 23, 14, 15];
-    match usize::try_from(kind) {
-        Ok(0) => fields.iter().map(|f| 1 << f).find(|f| seen & f != 0).unwrap_or(0),
-        Ok(kind) => fields.get(kind - 1).map_or(0, |f| 1 << f),
-        Err(_) => 0,
     }
 }
 
