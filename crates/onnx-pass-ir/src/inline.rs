@@ -1,14 +1,12 @@
 //! Edits that move or copy whole graphs: inlining a branch, calling a function in place.
 
 use bytes::Bytes;
-use ecow::EcoString;
 use rustc_hash::FxHashMap;
 
-use crate::edit::Place;
+use crate::copy::Copier;
 use crate::error::{Error, Result};
 use crate::model::*;
-use crate::span::Span;
-use crate::{AttrValue, Attribute, GraphId, NodeId, ValueId};
+use crate::{GraphId, NodeId, ValueId};
 
 impl Model {
     /// Puts the nodes of one subgraph of `node` in the node's place: its inputs become `inputs`, its outputs
@@ -174,21 +172,18 @@ impl Model {
             map.insert(p, call.input(k));
         }
         let mut copier = Copier { prefix, call: &call, function: &function, map };
-        for n in self.node_ids(body) {
-            copier.node(self, n, call.graph, Place::Before(node))?;
-        }
+        copier.nodes(self, body, call.graph, Some(node))?;
         let results: Vec<ValueId> = self.graph(body).outputs.iter().map(|o| o.value).collect();
         let mut taken: Vec<ValueId> = Vec::new();
         for (old, result) in call.outputs.iter().zip(results) {
             let Some(old) = *old else { continue };
-            let Some(new) = copier.map.get(&result).copied().flatten() else {
-                return Err(Error::edit(format!("{}: an absent input is returned", self.describe(node))));
-            };
+            let new = copier.result(self, result)?;
             let ours = !self.graph(body).inputs.contains(&result) && !taken.contains(&new);
             if ours && self.output_uses(old).is_empty() && self.output_uses(new).is_empty() {
                 self.swap_names(old, new);
                 let info = self.values[old.index()].info.take();
                 if let Some(info) = info {
+                    self.clear_value_info(new);
                     self.values[new.index()].info = Some(info);
                     let g = &mut self.graphs[call.graph.index()];
                     g.value_info.iter_mut().filter(|v| **v == old).for_each(|v| *v = new);
@@ -218,7 +213,7 @@ impl Model {
     fn merge_opsets(&mut self, node: NodeId, f: &Function) -> Result<()> {
         let graph = self.node(node).graph;
         let root = self.root_of(graph);
-        for o in &f.opset_imports {
+        for (o, more) in f.odd_imports.along(&f.opset_imports) {
             let domain = canonical_domain(o.domain.as_deref().unwrap_or(""));
             match self.opset(graph, domain) {
                 Some(v) if Some(v) == o.version => {}
@@ -231,13 +226,20 @@ impl Model {
                     )));
                 }
                 Some(_) => {}
-                None => match self.graph(root).owner {
-                    GraphOwner::Function(caller) => {
-                        self.functions[caller.index()].opset_imports.push(o.clone());
-                        self.functions[caller.index()].src = Bytes::new();
+                None => {
+                    let (imports, odd) = match self.graph(root).owner {
+                        GraphOwner::Function(caller) => {
+                            let caller = &mut self.functions[caller.index()];
+                            caller.src = Bytes::new();
+                            (&mut caller.opset_imports, &mut caller.odd_imports)
+                        }
+                        _ => (&mut self.header.opset_imports, &mut self.header.odd_imports),
+                    };
+                    imports.push(o.clone());
+                    if let Some(more) = more {
+                        odd.push(o.clone(), more.into());
                     }
-                    _ => self.header.opset_imports.push(o.clone()),
-                },
+                }
             }
         }
         Ok(())
@@ -252,121 +254,4 @@ impl Model {
 
 fn params_do_not_hold(params: &[ValueId], v: ValueId) -> bool {
     !params.contains(&v)
-}
-
-/// Copies nodes of a function's body.
-struct Copier<'f> {
-    prefix: EcoString,
-    call: &'f Node,
-    function: &'f Function,
-    /// The body's values, and what stands for them at the call; `None` for an input that the call leaves out.
-    map: FxHashMap<ValueId, Option<ValueId>>,
-}
-
-impl Copier<'_> {
-    fn name(&self, m: &mut Model, name: &str) -> EcoString {
-        if name.is_empty() { EcoString::new() } else { m.fresh_name(&format!("{}/{name}", self.prefix)) }
-    }
-
-    fn node(&mut self, m: &mut Model, id: NodeId, graph: GraphId, place: Place) -> Result<()> {
-        let old = m.node(id).clone();
-        let copy = m.new_node_raw(graph);
-        let mut n = Node { src: Span::NONE, prev: None, next: None, graph, ..old.clone() };
-        n.inputs.clear();
-        n.use_pos.clear();
-        n.name = old.name.as_ref().map(|x| self.name(m, x)).filter(|x| !x.is_empty());
-        n.outputs = old.outputs.iter().map(|_| None).collect();
-        for (k, v) in old.outputs.iter().enumerate() {
-            let Some(v) = *v else { continue };
-            let name = m.value(v).name.clone();
-            let name = self.name(m, &name);
-            let new = m.new_value_raw(graph, name, Def::Node { node: copy, index: k as u32 });
-            if let Some(info) = m.value(v).info.clone() {
-                m.values[new.index()].info = Some(info);
-                m.graphs[graph.index()].value_info.push(new);
-            }
-            self.map.insert(v, Some(new));
-            n.outputs[k] = Some(new);
-        }
-        n.attributes = Vec::new();
-        let before = match place {
-            Place::Before(b) => Some(b),
-            _ => None,
-        };
-        m.nodes[copy.index()] = n;
-        m.link_raw(copy, graph, before);
-        if !old.rare().devices.is_empty() {
-            let inputs = old.inputs.iter().flatten().copied();
-            let operands: Vec<ValueId> = inputs.chain(old.outputs.iter().flatten().copied()).collect();
-            for v in operands {
-                let to = self.map.get(&v).copied().flatten().unwrap_or(v);
-                let (from, to) = (m.name(v).to_owned(), m.name(to).to_owned());
-                m.rename_shards(copy, &from, &to);
-            }
-        }
-        for v in &old.inputs {
-            let v = v.and_then(|v| self.map.get(&v).copied().unwrap_or(Some(v)));
-            m.push_input_raw(copy, v);
-        }
-        for a in &old.attributes {
-            if let Some(a) = self.attribute(m, a, copy)? {
-                m.nodes[copy.index()].attributes.push(a);
-            }
-        }
-        m.touch(copy);
-        Ok(())
-    }
-
-    fn attribute(&mut self, m: &mut Model, a: &Attribute, owner: NodeId) -> Result<Option<Attribute>> {
-        let value = match &a.value {
-            AttrValue::Ref { name, .. } => {
-                let given = self.call.attribute(name);
-                let default = self.function.attribute_defaults.iter().find(|d| d.name == *name);
-                // An attribute that neither gives is absent in the body, and its operator's default holds.
-                let Some(found) = given.or(default) else { return Ok(None) };
-                if !found.value.graphs().is_empty() {
-                    return Err(Error::edit(format!("attribute `{name}` of a call holds a graph")));
-                }
-                found.value.clone()
-            }
-            AttrValue::Graph(g) => AttrValue::Graph(self.graph(m, *g, owner)?),
-            AttrValue::Graphs(gs) => {
-                AttrValue::Graphs(gs.iter().map(|g| self.graph(m, *g, owner)).collect::<Result<_>>()?)
-            }
-            other => other.clone(),
-        };
-        let kept = matches!(a.value, AttrValue::Ref { .. } | AttrValue::Graph(_) | AttrValue::Graphs(_));
-        let src = if kept { Bytes::new() } else { a.src.clone() };
-        Ok(Some(Attribute { name: a.name.clone(), value, doc: a.doc.clone(), rest: a.rest.clone(), src }))
-    }
-
-    fn graph(&mut self, m: &mut Model, g: GraphId, owner: NodeId) -> Result<GraphId> {
-        let parent = m.node(owner).graph;
-        let copy = m.new_graph_raw(GraphOwner::Node(owner), Some(parent));
-        let old = m.graph(g).clone();
-        for &v in old.inputs.iter().chain(&old.initializers) {
-            if self.map.contains_key(&v) {
-                continue;
-            }
-            let value = m.value(v).clone();
-            let name = self.name(m, &value.name);
-            let new = m.new_value_raw(copy, name, value.def);
-            m.values[new.index()].info = value.info;
-            m.values[new.index()].init = value.init;
-            self.map.insert(v, Some(new));
-        }
-        let mapped = |c: &Self, v: ValueId| c.map.get(&v).copied().flatten().unwrap_or(v);
-        m.graphs[copy.index()].inputs = old.inputs.iter().map(|v| mapped(self, *v)).collect();
-        m.graphs[copy.index()].initializers = old.initializers.iter().map(|v| mapped(self, *v)).collect();
-        let to = &mut m.graphs[copy.index()];
-        (to.name, to.doc, to.metadata, to.rest) = (old.name, old.doc, old.metadata, old.rest);
-        for n in m.node_ids(g) {
-            self.node(m, n, copy, Place::End(copy))?;
-        }
-        for o in &old.outputs {
-            let v = mapped(self, o.value);
-            m.push_output_raw(copy, v, o.info.clone());
-        }
-        Ok(copy)
-    }
 }

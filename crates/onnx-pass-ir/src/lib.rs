@@ -6,6 +6,7 @@
 //! this crate does not know is kept and written back. The crate knows ONNX and knows no pass.
 
 mod attribute;
+mod copy;
 mod dtype;
 mod edit;
 mod error;

@@ -124,7 +124,9 @@ impl Verifier<'_> {
             }
         };
         graph.inputs.iter().for_each(|v| define(*v));
-        graph.initializers.iter().filter(|v| m.value(**v).def == Def::Initializer).for_each(|v| define(*v));
+        let sparse = graph.sparse_initializers.iter().map(|s| &s.0).filter(|v| m.value(**v).init.is_none());
+        let initializers = graph.initializers.iter().chain(sparse);
+        initializers.filter(|v| m.value(**v).def == Def::Initializer).for_each(|v| define(*v));
         let mut unsorted = false;
         for (i, (id, n)) in m.nodes(g).enumerate() {
             self.order[id.index()] = i as u32;

@@ -82,12 +82,11 @@ impl Model {
         let name_a = self.values[a.index()].name.clone();
         let name_b = std::mem::replace(&mut self.values[b.index()].name, name_a.clone());
         self.values[a.index()].name = name_b.clone();
-        for v in [a, b] {
-            let (from, to) = if v == a { (&name_a, &name_b) } else { (&name_b, &name_a) };
-            for n in self.touching(v) {
-                self.rename_shards(n, from, to);
-            }
-        }
+        let mut nodes = [self.touching(a), self.touching(b)].concat();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let both = [(name_a.clone(), name_b.clone()), (name_b, name_a)];
+        nodes.into_iter().for_each(|n| self.rename_shards(n, &both));
         for (graph, _) in [(self.value(a).graph, ()), (self.value(b).graph, ())] {
             self.touch_graph(graph);
         }
@@ -166,7 +165,7 @@ impl Model {
         let old = std::mem::replace(&mut self.values[v.index()].name, name.clone());
         self.unremember_name(&old);
         for n in self.touching(v) {
-            self.rename_shards(n, &old, &name);
+            self.rename_shards(n, &[(old.clone(), name.clone())]);
         }
         self.touch_graph(graph);
     }

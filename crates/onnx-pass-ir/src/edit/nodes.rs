@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ecow::EcoString;
+
 use super::{NewNode, Place};
 use crate::error::{Error, Result};
 use crate::model::*;
@@ -78,15 +80,16 @@ impl Model {
         if n.rare().devices.is_empty() || n.inputs.contains(&Some(old)) {
             return;
         }
-        let (from, to) = (self.name(old).to_string(), self.name(new).to_string());
-        self.rename_shards(node, &from, &to);
+        let names = (self.value(old).name.clone(), self.value(new).name.clone());
+        self.rename_shards(node, &[names]);
     }
 
-    pub(crate) fn rename_shards(&mut self, node: NodeId, from: &str, to: &str) {
+    /// Gives operands other names in a node's device configurations: each pair is the old one and the new.
+    pub(crate) fn rename_shards(&mut self, node: NodeId, names: &[(EcoString, EcoString)]) {
         let Some(rare) = &mut self.nodes[node.index()].rare else { return };
         for d in &mut rare.devices {
             // Reading has seen that it can be walked.
-            if let Ok(renamed) = devices::rename(d, from, to) {
+            if let Ok(renamed) = devices::rename(d, names) {
                 *d = renamed.as_slice().into();
             }
         }

@@ -89,9 +89,14 @@ impl Model {
         while let Some(o) = self.graphs[graph.index()].outputs.pop() {
             self.drop_use(o.value, o.use_pos);
         }
-        let g = &mut self.graphs[graph.index()];
-        let own: Vec<ValueId> = g.inputs.drain(..).chain(g.initializers.drain(..)).collect();
+        let (graphs, values) = (&mut self.graphs, &mut self.values);
+        let g = &mut graphs[graph.index()];
+        let sparse = g.sparse_initializers.drain(..).map(|s| s.0);
+        let own: Vec<ValueId> = g.inputs.drain(..).chain(g.initializers.drain(..)).chain(sparse).collect();
         g.owner = GraphOwner::Detached;
+        for (_, v) in g.annotations.drain(..).flat_map(|a| a.params) {
+            values[v.index()].pins -= 1;
+        }
         for v in own {
             self.mark_removed(v);
         }

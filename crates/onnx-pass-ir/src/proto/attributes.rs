@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ecow::EcoString;
+use ecow::{EcoString, EcoVec};
 
 use super::decode::Decoder;
 use super::parts::{At, Outcome, Rest, ty};
@@ -113,4 +113,17 @@ fn value_field(kind: i32, seen: u32) -> u32 {
         Ok(kind) => fields.get(kind - 1).map_or(0, |f| 1 << f),
         Err(_) => 0,
     }
+}
+
+/// The fields that are kept of an attribute, without those that tell of a value or a type, which it gets another of.
+pub(crate) fn without_value(rest: &[u8]) -> EcoVec<u8> {
+    let (mut out, mut fields) = (Rest::default(), Fields::new(rest));
+    // Reading has seen that it can be walked.
+    while let Ok(Some(f)) = fields.next() {
+        let value = f.number == 20 || f.number < 32 && ANY_VALUE >> f.number & 1 != 0;
+        if !value {
+            out.push(&f);
+        }
+    }
+    out.take()
 }

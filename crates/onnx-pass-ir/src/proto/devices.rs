@@ -1,5 +1,7 @@
 //! `NodeDeviceConfigurationProto`, kept as it stands: an edit sees the names of the tensors that are sharded.
 
+use ecow::EcoString;
+
 use super::parts::Outcome;
 use super::wire::{Fields, rewritten};
 
@@ -25,14 +27,16 @@ pub(crate) fn check(device: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
-/// Gives a sharded tensor another name.
-pub(crate) fn rename(device: &[u8], from: &str, to: &str) -> Result<Vec<u8>, String> {
+/// Gives sharded tensors other names, all at once: one may get the old name of another.
+pub(crate) fn rename(device: &[u8], names: &[(EcoString, EcoString)]) -> Result<Vec<u8>, String> {
     rewritten(device, |f| {
         if f.number != SPEC {
             return Ok(None);
         }
         let spec = rewritten(f.len()?, |f| {
-            Ok((f.number == NAME && f.len()? == from.as_bytes()).then(|| to.as_bytes().to_vec()))
+            let name = if f.number == NAME { f.len()? } else { return Ok(None) };
+            let to = names.iter().find(|(from, _)| name == from.as_bytes());
+            Ok(to.map(|(_, to)| to.as_bytes().to_vec()))
         });
         spec.map(Some)
     })

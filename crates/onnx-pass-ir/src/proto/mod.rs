@@ -10,7 +10,7 @@
 //! parts of (key-value pairs, opset imports, types) keep their bytes where they hold more ([`crate::model`]'s
 //! `Odd`). A test puts unknown fields into every kind of message.
 
-mod attributes;
+pub(crate) mod attributes;
 pub(crate) mod decode;
 pub(crate) mod devices;
 pub(crate) mod encode;

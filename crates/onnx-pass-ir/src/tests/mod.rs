@@ -5,6 +5,7 @@ mod deep;
 mod edits;
 mod fixtures;
 mod generate;
+mod inline;
 mod invariants;
 mod round_trip;
 mod unknown;
