@@ -7,7 +7,7 @@ use ecow::{EcoString, EcoVec};
 
 use super::decode::Decoder;
 use super::parts::{At, Outcome, Rest, ty};
-use super::wire::{Field, Fields};
+use super::wire::{Field, Fields, split_field};
 use crate::{AttrValue, Attribute};
 
 impl<'a> Decoder<'a> {
@@ -43,7 +43,10 @@ impl<'a> Decoder<'a> {
             }
             seen |= bit;
             match f.number {
-                1 => name = self.intern(f.str()?),
+                1 => {
+                    name = self.intern(f.str()?);
+                    rest.push_if(name.is_empty(), &f);
+                }
                 2 => one = Some(AttrValue::Float(f.float()?)),
                 3 => one = Some(AttrValue::Int(f.int()?)),
                 4 => one = Some(AttrValue::String(self.cx.slice(f.len()?))),
@@ -93,9 +96,9 @@ impl<'a> Decoder<'a> {
             },
         };
         graphs.into_iter().enumerate().for_each(|(k, payload)| graph(k, payload));
-        // A type without its value, or one that is newer than this program.
-        if let (AttrValue::Undefined, Some(f)) = (&value, unknown_type) {
-            rest.push(&f);
+        // A type without its value, or one that is newer than this program, or none.
+        if let Some(f) = unknown_type {
+            rest.push_if(matches!(value, AttrValue::Undefined) || kind == Some(0), &f);
         }
         Ok(Attribute { name, value, doc, rest: rest.take(), src: self.cx.slice(field.whole) })
     }
@@ -113,6 +116,34 @@ fn value_field(kind: i32, seen: u32) -> u32 {
         Ok(kind) => fields.get(kind - 1).map_or(0, |f| 1 << f),
         Err(_) => 0,
     }
+}
+
+/// What an attribute was read without, and means all the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Absent {
+    /// Its type, which the field that holds its value tells.
+    pub kind: bool,
+    /// A value that is 0 or empty.
+    pub value: bool,
+}
+
+/// What an attribute was read without; one that is made by us has all of it.
+pub(crate) fn absent(a: &Attribute) -> Absent {
+    let Some((_, message)) = (!a.src.is_empty()).then(|| split_field(&a.src).ok()).flatten() else {
+        return Absent::default();
+    };
+    let number = match a.value {
+        AttrValue::Float(_) => 2,
+        AttrValue::Int(_) => 3,
+        AttrValue::String(_) => 4,
+        _ => 0,
+    };
+    let (mut fields, mut absent) = (Fields::new(&message), Absent { kind: true, value: number != 0 });
+    while let Ok(Some(f)) = fields.next() {
+        absent.kind &= f.number != 20 || f.int32() == Ok(0);
+        absent.value &= f.number != number;
+    }
+    absent
 }
 
 /// The fields that are kept of an attribute, without those that tell of a value or a type, which it gets another of.

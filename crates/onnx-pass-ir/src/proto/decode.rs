@@ -296,7 +296,12 @@ impl<'a> Decoder<'a> {
                     n.outputs.push((!name.is_empty()).then(|| self.define(graph, name, def)));
                 }
                 3 => n.name = Some(f.str()?.into()),
-                4 => n.op_type = self.intern(f.str()?),
+                4 => {
+                    n.op_type = self.intern(f.str()?);
+                    if n.op_type.is_empty() {
+                        n.rare_mut().rest.extend_from_slice(f.whole);
+                    }
+                }
                 5 => {
                     let k = n.attributes.len();
                     // One is the rule, and a vector would begin with room for four.
@@ -468,7 +473,10 @@ impl<'a> Decoder<'a> {
         let (mut doc, mut metadata) = (None, Metadata::new());
         while let Some(f) = fields.next()? {
             match f.number {
-                1 => out.name = f.str()?.into(),
+                1 => {
+                    out.name = f.str()?.into();
+                    rest.push_if(out.name.is_empty(), &f);
+                }
                 4 => inputs.push(f.str()?),
                 5 => outputs.push(f.str()?),
                 6 => out.attributes.push(f.str()?.into()),

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::encode_parts::{opsets, pairs, sparse_tensor, tensor, ty, value_info};
+use super::attributes::{Absent, absent};
+use super::encode_parts::{opsets, pairs, rest, said_str, sparse_tensor, tensor, ty, value_info};
 use super::plan::Plan;
 use super::rope::Rope;
 use super::wire::{Fields, all_within, rewritten, split_field, within};
@@ -167,7 +168,7 @@ impl<'m> Encoder<'m> {
             self.rope.str(2, self.name(*v));
         }
         self.rope.opt_str(3, n.name.as_deref());
-        self.rope.str(4, &n.op_type);
+        said_str(&mut self.rope, 4, &n.op_type);
         for a in &n.attributes {
             self.attribute(5, a, nesting)?;
         }
@@ -179,7 +180,7 @@ impl<'m> Encoder<'m> {
         for d in &rare.devices {
             self.rope.bytes(10, d);
         }
-        self.rope.raw(&rare.rest);
+        rest(&mut self.rope, &rare.rest, &[(4, !n.op_type.is_empty())]);
         Ok(())
     }
 
@@ -191,8 +192,10 @@ impl<'m> Encoder<'m> {
             return Ok(());
         }
         let mark = self.rope.begin(number);
-        self.rope.str(1, &a.name);
+        let absent = absent(a);
+        said_str(&mut self.rope, 1, &a.name);
         match &a.value {
+            _ if absent.value => {}
             AttrValue::Float(v) => self.rope.float(2, *v),
             AttrValue::Int(v) => self.rope.int(3, *v),
             AttrValue::String(v) => self.rope.shared(4, v),
@@ -218,7 +221,7 @@ impl<'m> Encoder<'m> {
             _ => {}
         }
         self.rope.opt_str(13, a.doc.as_deref());
-        if a.value.kind() != 0 {
+        if a.value.kind() != 0 && !absent.kind {
             self.rope.int(20, i64::from(a.value.kind()));
         }
         match &a.value {
@@ -229,7 +232,7 @@ impl<'m> Encoder<'m> {
             }
             _ => {}
         }
-        self.rope.raw(&a.rest);
+        rest(&mut self.rope, &a.rest, &[(1, !a.name.is_empty())]);
         self.rope.end(mark);
         Ok(())
     }
@@ -270,7 +273,7 @@ impl<'m> Encoder<'m> {
 
     fn function(&mut self, f: &'m Function) -> Result<(), Error> {
         let g = self.m.graph(f.graph);
-        self.rope.str(1, &f.name);
+        said_str(&mut self.rope, 1, &f.name);
         for &v in &g.inputs {
             self.rope.str(4, self.m.name(v));
         }
@@ -298,7 +301,7 @@ impl<'m> Encoder<'m> {
         self.value_infos(g, 12);
         self.rope.opt_str(13, f.overload.as_deref());
         pairs(&mut self.rope, 14, &g.metadata);
-        self.rope.raw(&g.rest);
+        rest(&mut self.rope, &g.rest, &[(1, !f.name.is_empty())]);
         Ok(())
     }
 }
@@ -397,6 +400,11 @@ impl<'m> Parts<'m> {
             Ok(())
         })?;
         Ok((!carried || !d.odd.is_empty()).then_some(anew))
+    }
+
+    /// What an attribute was read without.
+    pub fn absent(&self, a: &Attribute) -> Absent {
+        absent(a)
     }
 
     /// Whether the type that an attribute holds has fields which the schema does not know.

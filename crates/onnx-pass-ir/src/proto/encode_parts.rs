@@ -4,6 +4,7 @@ use super::encode::How;
 use super::plan::Placed;
 use super::rope::Rope;
 use super::wire::{Field, Fields, all_within, within};
+use crate::DataType;
 use crate::model::{Metadata, Odd, OpsetImport, ValueInfo};
 use crate::tensor::{SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
@@ -33,6 +34,25 @@ pub(crate) fn opsets(rope: &mut Rope, number: u32, list: &[OpsetImport], odd: &O
     }
 }
 
+/// A text that its message should have. An empty one is there only if a field says so, which is among the [`rest`].
+pub(crate) fn said_str(rope: &mut Rope, number: u32, text: &str) {
+    rope.opt_str(number, Some(text).filter(|t| !t.is_empty()));
+}
+
+/// The fields that are kept of a message. Of those with a true beside their number something was written, and what
+/// says nothing in its place goes.
+pub(crate) fn rest(rope: &mut Rope, kept: &[u8], said: &[(u32, bool)]) {
+    if kept.is_empty() || said.iter().all(|(_, said)| !said) {
+        return rope.raw(kept);
+    }
+    let mut fields = Fields::new(kept);
+    while let Ok(Some(f)) = fields.next() {
+        if !said.contains(&(f.number, true)) {
+            rope.raw(f.whole);
+        }
+    }
+}
+
 /// A tensor; `name` is the initializer's, `None` keeps the tensor's own.
 pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str>, how: How<'_>) {
     let renamed = name.is_some_and(|n| t.name.as_deref().unwrap_or("") != n);
@@ -45,7 +65,9 @@ pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str
     for d in &t.dims {
         rope.int(1, *d);
     }
-    rope.int(2, i64::from(t.dtype.0));
+    if t.dtype != DataType::UNDEFINED {
+        rope.int(2, i64::from(t.dtype.0));
+    }
     // `segment`, field 3, is among the rest.
     if placed.is_none() {
         typed(rope, t, 4..=5);
@@ -54,7 +76,7 @@ pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str
         }
         typed(rope, t, 7..=7);
     }
-    rope.opt_str(8, name.or(t.name.as_deref()));
+    rope.opt_str(8, name.filter(|n| !n.is_empty()).or(t.name.as_deref()));
     match (placed, &t.data) {
         (Some(Placed::Inside { file, range }), _) => rope.file(9, file, range.clone()),
         (None, TensorData::Raw(raw)) => rope.shared(9, raw),
@@ -70,9 +92,10 @@ pub(crate) fn tensor(rope: &mut Rope, number: u32, t: &Tensor, name: Option<&str
         _ => {}
     }
     pairs(rope, 16, &t.metadata);
+    let said = [(2, t.dtype != DataType::UNDEFINED)];
     match placed {
-        Some(_) => rope.raw(&without_contents(&t.rest)),
-        None => rope.raw(&t.rest),
+        Some(_) => rest(rope, &without_contents(&t.rest), &said),
+        None => rest(rope, &t.rest, &said),
     }
     rope.end(mark);
 }
@@ -148,7 +171,7 @@ pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueI
         return;
     }
     let mark = rope.begin(number);
-    rope.str(1, name);
+    said_str(rope, 1, name);
     match info.ty.as_deref() {
         Some(d) if how.verbatim && !d.src.is_empty() => rope.splice(&d.src),
         Some(d) => ty(rope, 2, &d.ty, &d.odd),
@@ -157,7 +180,7 @@ pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueI
     let rare = info.rare();
     rope.opt_str(3, rare.doc.as_deref());
     pairs(rope, 4, &rare.metadata);
-    rope.raw(&rare.rest);
+    rest(rope, &rare.rest, &[(1, !name.is_empty())]);
     rope.end(mark);
 }
 
@@ -181,7 +204,7 @@ pub(crate) fn ty(rope: &mut Rope, number: u32, t: &Type, like: &[u8]) {
         TypeKind::Map { key, value } => {
             let like = within(like, 5);
             let mark = rope.begin(5);
-            rope.int(1, i64::from(key.0));
+            elem(rope, *key, like);
             if let Some(v) = value {
                 ty(rope, 2, v, within(like, 2));
             }
@@ -223,9 +246,22 @@ fn inner(rope: &mut Rope, number: u32, t: Option<&Type>, like: &[u8]) {
     rope.end(mark);
 }
 
+/// An element type. An undefined one is there only if a field of `like` says so.
+fn elem(rope: &mut Rope, elem: DataType, like: &[u8]) {
+    if elem != DataType::UNDEFINED {
+        rope.int(1, i64::from(elem.0));
+        return;
+    }
+    let mut fields = Fields::new(like);
+    let fields = std::iter::from_fn(|| fields.next().ok().flatten());
+    if fields.filter(|f| f.number == 1).last().is_some_and(|f| f.int32() == Ok(0)) {
+        rope.int(1, 0);
+    }
+}
+
 fn tensor_type(rope: &mut Rope, number: u32, t: &TensorType, like: &[u8]) {
     let mark = rope.begin(number);
-    rope.int(1, i64::from(t.elem.0));
+    elem(rope, t.elem, like);
     if let Some(s) = &t.shape {
         shape(rope, 2, s, within(like, 2));
     }

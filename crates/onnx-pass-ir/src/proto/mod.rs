@@ -8,7 +8,8 @@
 //! Invariant: no field of any message is lost, known to the schema or not, as long as what it says something
 //! of is there. A message keeps the fields that are not known in its `rest`; those that the model holds only
 //! parts of (key-value pairs, opset imports, types) keep their bytes where they hold more ([`crate::model`]'s
-//! `Odd`). A test puts unknown fields into every kind of message.
+//! `Odd`). A field that a message should have and that says nothing (an empty `op_type`, an undefined element type) is
+//! absent or explicit as it was: explicit ones are kept among the rest, too. A test puts unknown fields into every kind of message.
 
 pub(crate) mod attributes;
 pub(crate) mod decode;

@@ -79,6 +79,13 @@ impl Rest {
         self.0.extend_from_slice(f.whole);
     }
 
+    /// Keeps a field that says nothing, so that it is not the same as one that is absent.
+    pub fn push_if(&mut self, nothing: bool, f: &Field<'_>) {
+        if nothing {
+            self.push(f);
+        }
+    }
+
     pub fn take(self) -> EcoVec<u8> {
         self.0
     }
@@ -110,7 +117,10 @@ impl Context {
         while let Some(f) = fields.next()? {
             match f.number {
                 1 => f.ints(&mut t.dims)?,
-                2 => t.dtype = DataType(f.int32()?),
+                2 => {
+                    t.dtype = DataType(f.int32()?);
+                    rest.push_if(t.dtype == DataType::UNDEFINED, &f);
+                }
                 4 | 5 | 7 | 10 | 11 => typed.fields.push(self.slice(f.whole)),
                 6 => strings.push(self.slice(f.len()?)),
                 8 => t.name = Some(f.str()?.into()),
@@ -169,7 +179,12 @@ impl Context {
         let (mut name, mut info) = ("", ValueInfo::default());
         while let Some(f) = fields.next()? {
             match f.number {
-                1 => name = f.str()?,
+                1 => {
+                    name = f.str()?;
+                    if name.is_empty() {
+                        info.rare_mut().rest.extend_from_slice(f.whole);
+                    }
+                }
                 2 => info.ty = Some(self.declared(&f, types)?),
                 3 => info.rare_mut().doc = Some(f.str()?.into()),
                 4 => pairs(&mut info.rare_mut().metadata, &f)?,
@@ -215,7 +230,8 @@ impl Context {
 /// Types nest (`seq(seq(…))`); deeper than any reader takes is refused.
 const MAX_TYPE_DEPTH: u32 = 32;
 
-/// A `TypeProto`. `odd` becomes true when it holds what the schema does not know.
+/// A `TypeProto`. `odd` becomes true when it holds what the schema does not know, or says by a field that an element
+/// type is undefined.
 pub(crate) fn ty(f: &Field<'_>, depth: u32, odd: &mut bool) -> Outcome<Type> {
     if depth > MAX_TYPE_DEPTH {
         return Err("a type nested too deep".into());
@@ -233,7 +249,7 @@ pub(crate) fn ty(f: &Field<'_>, depth: u32, odd: &mut bool) -> Outcome<Type> {
                 let mut fields = Fields::new(f.len()?);
                 while let Some(f) = fields.next()? {
                     match f.number {
-                        1 => key = DataType(f.int32()?),
+                        1 => key = elem(&f, odd)?,
                         2 => value = Some(Box::new(ty(&f, depth + 1, odd)?)),
                         _ => *odd = true,
                     }
@@ -271,12 +287,18 @@ fn inner(f: &Field<'_>, depth: u32, odd: &mut bool) -> Outcome<Option<Box<Type>>
     Ok(out)
 }
 
+fn elem(f: &Field<'_>, odd: &mut bool) -> Outcome<DataType> {
+    let elem = DataType(f.int32()?);
+    *odd |= elem == DataType::UNDEFINED;
+    Ok(elem)
+}
+
 fn tensor_type(f: &Field<'_>, odd: &mut bool) -> Outcome<TensorType> {
     let mut fields = Fields::new(f.len()?);
     let mut t = TensorType::default();
     while let Some(f) = fields.next()? {
         match f.number {
-            1 => t.elem = DataType(f.int32()?),
+            1 => t.elem = elem(&f, odd)?,
             2 => t.shape = Some(shape(&f, odd)?),
             _ => *odd = true,
         }

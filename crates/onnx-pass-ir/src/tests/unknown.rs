@@ -1,5 +1,5 @@
 //! Fields that no schema has, in every kind of message that a model is made of: none is lost, whatever is written
-//! anew around it.
+//! anew around it. Nor is the difference between a field that is absent and one that says nothing.
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
@@ -265,4 +265,111 @@ fn what_a_type_says_nothing_of_is_kept() {
         bytes
     };
     assert_eq!(sorted(&m.to_bytes(Encoding::Anew).unwrap()), sorted(&bytes));
+}
+
+/// A field that a message should have, and what says nothing in it.
+type Expected = (u32, &'static [u8]);
+
+const EXPECTED: &[(&str, &[Expected])] = &[
+    ("NodeProto", &[(3, b"\x1a\0"), (4, b"\x22\0"), (7, b"\x3a\0")]),
+    (
+        "AttributeProto",
+        &[(1, b"\x0a\0"), (2, b"\x15\0\0\0\0"), (3, b"\x18\0"), (4, b"\x22\0"), (20, b"\xa0\x01\0")],
+    ),
+    ("ValueInfoProto", &[(1, b"\x0a\0")]),
+    ("TensorProto", &[(2, b"\x10\0"), (8, b"\x42\0")]),
+    ("TypeProto.Tensor", &[(1, b"\x08\0")]),
+    ("TypeProto.SparseTensor", &[(1, b"\x08\0")]),
+    ("TypeProto.Map", &[(1, b"\x08\0")]),
+    ("TypeProto.Opaque", &[(1, b"\x0a\0"), (2, b"\x12\0")]),
+    ("TensorShapeProto.Dimension", &[(1, b"\x08\0"), (2, b"\x12\0")]),
+    ("StringStringEntryProto", &[(1, b"\x0a\0"), (2, b"\x12\0")]),
+    ("TensorAnnotation", &[(1, b"\x0a\0")]),
+    ("OperatorSetIdProto", &[(1, b"\x0a\0"), (2, b"\x10\0")]),
+    ("FunctionProto", &[(1, b"\x0a\0"), (10, b"\x52\0")]),
+    ("GraphProto", &[(2, b"\x12\0")]),
+    ("ModelProto", &[(1, b"\x08\0"), (2, b"\x12\0")]),
+];
+
+fn expected_of(kind: &str) -> &'static [Expected] {
+    EXPECTED.iter().find(|(k, _)| *k == kind).map_or(&[], |e| e.1)
+}
+
+/// Takes some of those fields away and empties others.
+fn emptied(random: &mut Random, kind: &str, payload: &[u8]) -> Vec<u8> {
+    let (mut out, mut fields) = (Vec::new(), Fields::new(payload));
+    while let Some(f) = fields.next().unwrap() {
+        let nothing = expected_of(kind).iter().find(|e| e.0 == f.number);
+        match (messages_of(kind).iter().find(|(n, _)| *n == f.number), f.payload()) {
+            (Some((n, inner)), Payload::Len(p)) => out.extend(len(*n, &emptied(random, inner, p))),
+            _ => match (nothing, random.below(12)) {
+                (Some(_), 0) => {}
+                (Some((_, nothing)), 1) => out.extend_from_slice(nothing),
+                _ => out.extend_from_slice(f.whole),
+            },
+        }
+    }
+    out
+}
+
+/// Each of those fields that is there, with the way to it.
+fn said(kind: &str, payload: &[u8], way: &str, out: &mut Vec<(String, Vec<u8>)>) {
+    let mut fields = Fields::new(payload);
+    while let Some(f) = fields.next().unwrap() {
+        if let Some((n, inner)) = messages_of(kind).iter().find(|(n, _)| *n == f.number) {
+            said(inner, f.len().unwrap(), &format!("{way}.{n}:{inner}"), out);
+        } else if expected_of(kind).iter().any(|e| e.0 == f.number) {
+            out.push((way.to_string(), f.whole.to_vec()));
+        }
+    }
+}
+
+#[test]
+fn what_says_nothing_is_absent_or_explicit_as_it_was() {
+    let mut read = 0;
+    for seed in 0..200 {
+        let bytes = Random::new(seed).model_bytes();
+        let bytes = emptied(&mut Random::new(seed + 1000), "ModelProto", &bytes);
+        // A field that tells of nothing else, such as an attribute without a type, may be what a reader refuses.
+        let Ok(m) = Model::from_bytes(bytes.clone(), None) else { continue };
+        read += 1;
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        said("ModelProto", &bytes, "", &mut before);
+        said("ModelProto", &m.to_bytes(Encoding::Anew).unwrap(), "", &mut after);
+        before.sort();
+        after.sort();
+        let lost: Vec<_> = before.iter().filter(|b| !after.contains(b)).take(5).collect();
+        let made_up: Vec<_> = after.iter().filter(|a| !before.contains(a)).take(5).collect();
+        assert!(lost.is_empty() && made_up.is_empty(), "{seed}: lost {lost:?}, made up {made_up:?}");
+        assert_eq!(before.len(), after.len(), "{seed}");
+    }
+    assert!(read > 60, "{read}");
+}
+
+#[test]
+fn what_is_absent_is_absent_in_the_text() {
+    // Attributes as a file of IR 1 has them, and as writers do that leave out a 0.
+    let attributes: [&[u8]; 4] = [
+        b"\x0a\x01a\x18\x05",
+        b"\x0a\x01b\xa0\x01\x02",
+        b"\x0a\x01c\x18\x05\xa0\x01\0",
+        b"\x0a\x01d\x22\0\xa0\x01\x03",
+    ];
+    let node = [b"\x0a\x01x\x12\x01y".to_vec(), attributes.map(|a| len(5, a)).concat()].concat();
+    let undefined = |tensor: &[u8]| len(12, &[len(1, b"y"), len(2, &len(1, tensor))].concat());
+    let graph = [len(1, &node), len(2, b"g"), undefined(b""), undefined(b"\x08\0")].concat();
+    let bytes = [b"\x08\x08".to_vec(), len(7, &graph), len(8, b"\x0a\x00\x10\x11")].concat();
+    let m = Model::from_bytes(bytes.clone(), None).unwrap();
+    let node = m.node(m.node_ids(m.main())[0]);
+    assert_eq!(["a", "b", "c"].map(|n| node.int(n)), [Some(5), Some(0), Some(5)]);
+    let text = m.to_text(&TextOptions::default()).unwrap();
+    insta::assert_snapshot!(text);
+    let anew = m.to_bytes(Encoding::Anew).unwrap();
+    assert_eq!(parse(&text).unwrap().to_bytes(Encoding::Anew).unwrap(), anew);
+    let sorted = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
+    assert_eq!(sorted(&anew), sorted(&bytes));
 }

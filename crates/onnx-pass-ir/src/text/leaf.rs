@@ -242,13 +242,17 @@ impl Parser<'_> {
 
     /// An attribute from what follows its name on.
     pub fn attribute(&mut self, name: &str, notes: Vec<Note>, nesting: usize) -> Result<Message> {
-        let mut a = Message::default();
-        a.str(1, name);
+        let (mut a, mut absent) = (Message::default(), Vec::new());
         for note in notes {
-            if let Some(note) = self.common(note, &mut a, ATTRIBUTE)? {
-                return self.misplaced(&note, "an attribute");
+            match self.common(note, &mut a, ATTRIBUTE)?.map(|n| (n.at, n.kind)) {
+                None => {}
+                Some((_, Kind::No(field))) if field == "type" => absent.push(20),
+                Some((_, Kind::No(field))) if field == "value" => absent.extend([2, 3, 4]),
+                Some((at, kind)) => return self.misplaced(&Note { at, kind }, "an attribute"),
             }
         }
+        let said = a.0.len();
+        a.str(1, name);
         let mut expected = None;
         if self.c.eat(b':') {
             self.c.skip();
@@ -265,6 +269,7 @@ impl Parser<'_> {
         } else {
             self.value(&mut a, expected, nesting)?
         }
+        a.drop_fields(said, &absent);
         Ok(a)
     }
 

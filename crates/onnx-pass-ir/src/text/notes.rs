@@ -21,7 +21,7 @@ pub(super) enum Kind {
     Doc(String),
     /// `metadata "key" "value"`: one of `metadata_props`.
     Metadata(String, String),
-    /// `no name`: the field that the syntax sets is absent.
+    /// `no name`, `no type`, …: the field that the syntax sets is absent.
     No(String),
     /// `name "…"`, `domain "…"`, `op "…"`, `overload "…"`: the field's true text.
     Set(String, String),

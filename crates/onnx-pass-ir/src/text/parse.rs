@@ -290,7 +290,6 @@ impl Parser<'_> {
 
     fn value_info(&mut self, ty: Option<&Message>, name: &str, notes: Vec<Note>) -> Result<Message> {
         let mut v = Message::default();
-        v.str(1, name);
         let mut whole = None;
         for note in notes {
             match self.common(note, &mut v, VALUE_INFO)? {
@@ -299,6 +298,7 @@ impl Parser<'_> {
                 Some(note) => return self.misplaced(&note, "a value"),
             }
         }
+        v.said_str(1, name);
         if let Some(ty) = whole.as_ref().or(ty) {
             v.message(2, ty);
         }
@@ -358,7 +358,7 @@ impl Parser<'_> {
                 Some((at, kind)) => return self.misplaced(&Note { at, kind }, "a node"),
             }
         }
-        n.str(4, &op);
+        n.said_str(4, &op);
         for (number, field) in [(7, domain), (8, overload)] {
             if let Some(s) = field {
                 n.str(number, &s);
@@ -413,7 +413,7 @@ impl Parser<'_> {
             self.function_header(&mut f)?;
         }
         let name = self.c.name("a function's name")?;
-        f.str(1, &name);
+        f.said_str(1, &name);
         if self.c.eat(b'<') {
             self.function_attributes(&mut f)?;
         }

@@ -132,6 +132,9 @@ impl Printer<'_> {
         if !a.rest.is_empty() {
             p.notes.push(Kind::Field("unknown".into(), a.rest.to_vec()));
         }
+        let absent = self.parts.absent(a);
+        let absent = [(absent.kind, "type"), (absent.value, "value")];
+        p.notes.extend(absent.into_iter().filter(|a| a.0).map(|(_, field)| Kind::No(field.into())));
         let mut head = format!("{} = ", a.name);
         let carried = match &a.value {
             AttrValue::Float(v) => words::float(*v, &mut head),

@@ -2,6 +2,8 @@
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
+use crate::proto::wire::Fields;
+
 /// The payload of a message.
 #[derive(Debug, Default)]
 pub(super) struct Message(pub Vec<u8>);
@@ -36,6 +38,28 @@ impl Message {
         m.str(1, key);
         m.str(2, value);
         self.message(number, &m);
+    }
+
+    /// Takes fields of these numbers out again, from a place on.
+    pub fn drop_fields(&mut self, from: usize, numbers: &[u32]) {
+        if numbers.is_empty() {
+            return;
+        }
+        let tail = self.0.split_off(from);
+        let mut fields = Fields::new(&tail);
+        // What was written here can be walked.
+        while let Ok(Some(f)) = fields.next() {
+            if !numbers.contains(&f.number) {
+                self.raw(f.whole);
+            }
+        }
+    }
+
+    /// A text that says something; one that says nothing, and is there, is a field that stands as it is.
+    pub fn said_str(&mut self, number: u32, s: &str) {
+        if !s.is_empty() {
+            self.str(number, s);
+        }
     }
 
     /// Fields that stand as they are.
