@@ -7,8 +7,10 @@
 //! are seen to be the same.
 //!
 //! Invariant: a fact holds for every run of the model. Nothing is guessed. Two lengths of 0 are left out of
-//! account: one that is broadcast against 1 ([`NodeCx::broadcast_dim`]), and one that is computed for the target
-//! of a `Reshape`, where it is meant as a length and would be the order to copy one.
+//! account: one that is broadcast against 1 ([`NodeCx::broadcast_dim`]), and one that is computed for the target of
+//! a `Reshape`, where it is the order to copy another. Of the latter only those are left out that stand beside a
+//! −1, whose data is of unknown shape, or that are computed from the data's lengths: such a run fails, unless one
+//! more length is 0, and then the result has no element under either shape.
 //! Invariant: declared types are evidence where nothing is computed; where both are there the computed one
 //! wins, and a contradiction is kept in [`Analysis::contradictions`].
 

@@ -260,3 +260,19 @@ fn a_name_of_the_file_is_never_taken_for_one_of_ours() {
     let a = Analysis::of(&m, &Facts::new());
     assert_eq!(said(a.fact(v)), r#"float["?w.0", "?w.1"]"#);
 }
+
+#[test]
+fn a_target_may_copy_where_it_holds_a_zero() {
+    // `k` is 0: of `one`, all `b` rows are left; of `two`, which have no element then, it is not told.
+    insta::assert_snapshot!(facts(
+        r#"<ir_version: 8, opset_import: ["" : 17]>
+        g (float[b, 4] x, float[b, s] y, float[k] other) => (one, two) <int64[1] four = {4}> {
+            rows = Shape (other)
+            target = Concat <axis = 0> (rows, four)
+            one = Reshape (x, target)
+            columns = Shape <start = 1> (y)
+            lengths = Concat <axis = 0> (rows, columns)
+            two = Reshape (y, lengths)
+        }"#
+    ));
+}

@@ -2,7 +2,7 @@
 //! data has anyway gets a constant target.
 
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Model, NodeId, Tensor};
+use onnx_pass_ir::{Model, NodeId, Tensor, ValueId};
 
 use super::constants::place;
 use crate::analysis::{Analysis, Fact};
@@ -25,7 +25,7 @@ pub fn shorten(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), Pass
     }
     let wanted = match n.op_type() {
         "Reshape" if n.domain().is_empty() && n.int("allowzero").unwrap_or(0) == 0 => {
-            n.output(0).and_then(|o| reshape(a, a.shape(data)?, a.shape(o)?))
+            n.output(0).and_then(|o| reshape(a, a.shape(data)?, a.shape(o)?, &inferred(a, target)))
         }
         "Expand" if n.domain().is_empty() => n.output(0).and_then(|o| expand(a, a.shape(data)?, a.shape(o)?)),
         _ => None,
@@ -44,28 +44,37 @@ fn same(a: &Analysis, x: &Expr, y: &Expr) -> bool {
     x == y || a.symbols.equal(x, y) == Some(true)
 }
 
-/// A target of numbers, 0 (the data's length there) and at most one −1.
-fn reshape(a: &Analysis, data: &[Expr], out: &[Expr]) -> Option<Vec<i64>> {
+/// The places of a target where there is a −1.
+fn inferred(a: &Analysis, target: ValueId) -> Vec<usize> {
+    let items = a.fact(target).items.iter().flat_map(|i| i.iter().enumerate());
+    items.filter(|(_, e)| e.as_ref().and_then(Expr::as_const) == Some(-1)).map(|(i, _)| i).collect()
+}
+
+/// A target of numbers, 0 (the data's length there) and at most one −1; `open` is where there is one already.
+fn reshape(a: &Analysis, data: &[Expr], out: &[Expr], open: &[usize]) -> Option<Vec<i64>> {
     let mut target = Vec::with_capacity(out.len());
-    let mut inferred = false;
+    let mut inferred = None;
     for (i, d) in out.iter().enumerate() {
         let here = match d.as_const() {
             // A plain 0 would mean the data's length.
             Some(0) if data.get(i).is_none_or(|x| !x.is_zero()) => return None,
             Some(n) => n,
             None if data.get(i).is_some_and(|x| same(a, x, d)) => 0,
-            None if !inferred => {
-                inferred = true;
+            None if inferred.is_none() => {
+                inferred = Some(i);
                 -1
             }
             None => return None,
         };
         target.push(here);
     }
-    // With a −1 beside a length that may be zero the runtime could not tell: only where every other length is a
-    // number or the data's own.
-    if inferred && data.iter().chain(out).any(Expr::is_zero) {
-        return None;
+    // Beside a length of 0 a −1 fails: it stands where one has stood, or where no other length is ever 0.
+    if let Some(at) = inferred {
+        let others = || out.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, d)| d);
+        let positive = |d: &Expr| a.symbols.bounds(d).0.is_some_and(|least| least > 0);
+        if others().any(Expr::is_zero) || !open.contains(&at) && !others().all(positive) {
+            return None;
+        }
     }
     Some(target)
 }

@@ -85,6 +85,24 @@ fn a_target_follows_batch_and_sequence_without_reading_them() {
 }
 
 #[test]
+fn a_length_of_zero_in_a_target_is_what_it_was() {
+    // Without a batch the −1 would fail where the product did not.
+    insta::assert_snapshot!(simplified(
+        r#"
+        g (float[b, s, t] x) => (float[p, q] merged, float[u, v] left) <int64[1] rest = {-1}> {
+            batch = Shape <start = 0, end = 1> (x)
+            rows = Shape <start = 1, end = 2> (x)
+            columns = Shape <start = 2, end = 3> (x)
+            area = Mul (rows, columns)
+            target = Concat <axis = 0> (batch, area)
+            merged = Reshape (x, target)
+            other = Concat <axis = 0> (batch, rest)
+            left = Reshape (x, other)
+        }"#
+    ));
+}
+
+#[test]
 fn an_empty_operand_of_a_concat_goes() {
     insta::assert_snapshot!(simplified(
         r#"g (float[batch, seq, 64] x, float[batch, 0, 64] past) => (y, n) {

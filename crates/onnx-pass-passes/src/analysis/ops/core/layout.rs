@@ -45,33 +45,74 @@ pub(super) fn reshape(cx: &mut NodeCx<'_>) {
     let Some(target) = target else { return relabel(cx, None) };
     let from = cx.shape(0);
     let copies = cx.int_or("allowzero", 0) == 0;
-    let mut open = Vec::new();
+    let (mut open, mut doubtful) = (Vec::new(), Vec::new());
     let mut out = Vec::with_capacity(target.len());
     for (axis, e) in target.iter().enumerate() {
         let d = match e {
             Some(e) if e.is_zero() && copies => from.and_then(|f| f.get(axis).cloned()),
             Some(e) if e.as_const() == Some(-1) => None,
-            e => e.clone(),
+            Some(e) => {
+                if copies && !is_length(cx, from, axis, e) {
+                    doubtful.push(axis);
+                }
+                Some(e.clone())
+            }
+            None => None,
         };
         if d.is_none() {
             open.push(axis);
         }
         out.push(d.unwrap_or(Expr::ZERO));
     }
+    if let (true, [axis]) = (open.is_empty() && from.is_some(), &doubtful[..])
+        && others(&out, *axis).all(|d| is_positive(cx, d))
+    {
+        // It is what the others leave, whatever was written there.
+        (open, doubtful) = (vec![*axis], Vec::new());
+    }
+    // One that has nothing to do with the data may be another length in a run without elements.
+    if let (true, Some(from)) = (open.is_empty(), from) {
+        let known = product(from).symbols();
+        for axis in &doubtful {
+            if out[*axis].symbols().is_disjoint(&known) {
+                out[*axis] = cx.fresh(0, *axis);
+            }
+        }
+    }
     // One open length, a −1 or one that is not known, is what the others leave of the whole. (A length that
     // is not known may turn out to be a 0 that copies: then, too, the whole is the product.)
     if let ([axis], Some(from)) = (&open[..], from) {
-        let others: Vec<Expr> =
-            out.iter().enumerate().filter(|(i, _)| i != axis).map(|(_, d)| d.clone()).collect();
-        out[*axis] = rest_of(cx, from, &others).unwrap_or_else(|| cx.fresh(0, *axis));
+        let part: Vec<Expr> = others(&out, *axis).cloned().collect();
+        out[*axis] = rest_of(cx, from, &part).unwrap_or_else(|| cx.fresh(0, *axis));
         return relabel(cx, Some(out));
     }
     open.iter().for_each(|axis| out[*axis] = cx.fresh(0, *axis));
-    if let (true, Some(from)) = (open.is_empty(), from) {
-        let (a, b) = (product(from), product(&out));
-        cx.must_equal(&a, &b);
+    if let (true, true, Some(from)) = (open.is_empty(), doubtful.is_empty(), from) {
+        cx.must_equal(&product(from), &product(&out));
     }
     relabel(cx, Some(out));
+}
+
+fn others(dims: &[Expr], axis: usize) -> impl Iterator<Item = &Expr> {
+    dims.iter().enumerate().filter(move |(i, _)| *i != axis).map(|(_, d)| d)
+}
+
+fn is_positive(cx: &NodeCx<'_>, e: &Expr) -> bool {
+    cx.symbols.bounds(e).0.is_some_and(|least| least > 0)
+}
+
+/// Whether an element of a target is the length that comes out in every run: it is no 0 that copies another length.
+fn is_length(cx: &NodeCx<'_>, from: Option<&[Expr]>, axis: usize, e: &Expr) -> bool {
+    if e.is_const() || is_positive(cx, e) {
+        return true;
+    }
+    match from.map(|f| f.get(axis)) {
+        // Where there is nothing to copy, a 0 fails.
+        Some(None) => true,
+        // With the length itself, or a divisor of it, what a 0 copies is 0.
+        Some(Some(d)) => cx.same(d, e) || d.exact_div(e).is_some(),
+        None => false,
+    }
 }
 
 /// The product of `all` divided by that of `part`, which divides it whenever the model runs.
