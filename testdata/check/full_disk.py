@@ -6,6 +6,7 @@
 Saves a model, its weights beside it and a file for a compiler over older ones, with room for 0, 1, 2, … pages.
 """
 
+import argparse
 import hashlib
 import os
 import subprocess
@@ -141,7 +142,9 @@ class Check:
 
 
 def main():
-    binary = os.path.abspath(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("binary", type=os.path.abspath)
+    binary = parser.parse_args().binary
     if os.geteuid() != 0:
         sys.exit("full_disk.py: mounting a disk needs root: run it with sudo")
     with tempfile.TemporaryDirectory() as root:
