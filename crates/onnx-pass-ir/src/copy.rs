@@ -62,14 +62,13 @@ impl Copier<'_> {
         let old = m.node(id).clone();
         let copy = m.new_node_raw(graph);
         let mut n = Node { src: Span::NONE, prev: None, next: None, graph, ..old };
-        n.inputs.clear();
-        n.use_pos.clear();
-        n.attributes = Vec::new();
+        n.operands.clear_inputs();
+        n.attributes.clear();
         n.name = n.name.map(|x| self.name(m, &x));
         if let Some(name) = &n.name {
             m.remember_node_name(name);
         }
-        for (index, v) in (0..).zip(&mut n.outputs) {
+        for (index, v) in (0..).zip(n.operands.outputs_mut()) {
             let Some(old) = *v else { continue };
             let new = self.value(m, old, graph, Def::Node { node: copy, index });
             *v = Some(new);
@@ -102,11 +101,11 @@ impl Copier<'_> {
     /// The rest of a node.
     fn operands(&mut self, m: &mut Model, id: NodeId, copy: NodeId) -> Result<()> {
         let old = m.node(id).clone();
-        for v in &old.inputs {
+        for v in old.inputs() {
             m.push_input_raw(copy, v.and_then(|v| self.mapped(v)));
         }
         if !old.rare().devices.is_empty() {
-            let operands = old.inputs.iter().chain(&old.outputs).flatten();
+            let operands = old.inputs().iter().chain(old.outputs()).flatten();
             let names = operands.filter_map(|v| Some((m.value(*v).name.clone(), self.mapped(*v)?)));
             let names: Vec<_> = names.map(|(from, to)| (from, m.value(to).name.clone())).collect();
             m.rename_shards(copy, &names);

@@ -23,12 +23,12 @@ impl Model {
         }
         let g = self.graph(graph);
         let (n_in, n_out) = (g.inputs.len(), g.outputs.len());
-        if n_in != inputs.len() || n_out < self.node(node).outputs.len() {
+        if n_in != inputs.len() || n_out < self.node(node).outputs().len() {
             return Err(Error::edit(format!(
                 "{}: the subgraph has {n_in} inputs and {n_out} outputs, {} and {} are wanted",
                 self.describe(node),
                 inputs.len(),
-                self.node(node).outputs.len()
+                self.node(node).outputs().len()
             )));
         }
         self.drop_other_subgraphs(node, graph);
@@ -44,7 +44,7 @@ impl Model {
         }
         results.reverse();
         self.move_body(graph, node);
-        let outputs: Vec<Option<ValueId>> = self.node(node).outputs.to_vec();
+        let outputs: Vec<Option<ValueId>> = self.node(node).outputs().to_vec();
         let mut taken: Vec<ValueId> = Vec::new();
         for (old, new) in outputs.into_iter().zip(results) {
             let Some(old) = old else { continue };
@@ -78,33 +78,10 @@ impl Model {
         for g in others {
             doomed.extend(self.dismantle(g));
         }
-        while let Some(n) = doomed.pop() {
-            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
-                doomed.extend(self.dismantle(g));
-            }
-            self.gut_node(n);
-        }
+        self.gut_nodes(doomed);
         // The kept graph is about to be emptied: the node no longer owns any.
         self.nodes[node.index()].attributes.retain(|a| a.value.graphs().is_empty());
         self.touch(node);
-    }
-
-    /// Takes a node of a graph that goes as a whole out of everything, whether or not its outputs are read.
-    fn gut_node(&mut self, n: NodeId) {
-        for slot in 0..self.node(n).inputs.len() {
-            let (v, pos) = (self.node(n).inputs[slot], self.node(n).use_pos[slot]);
-            if let Some(v) = v {
-                self.drop_use(v, pos);
-            }
-        }
-        for v in self.node(n).outputs.clone().into_iter().flatten() {
-            self.mark_removed(v);
-        }
-        let x = &mut self.nodes[n.index()];
-        x.inputs.clear();
-        x.use_pos.clear();
-        x.attributes.clear();
-        self.unlink_raw(n);
     }
 
     /// Moves nodes, initializers and declarations of `graph` to before `node`.
@@ -113,7 +90,7 @@ impl Model {
         for n in self.node_ids(graph) {
             self.unlink_raw(n);
             self.link_raw(n, parent, Some(node));
-            for v in self.node(n).outputs.clone().into_iter().flatten() {
+            for v in self.node(n).outputs().to_vec().into_iter().flatten() {
                 self.adopt(v, parent);
             }
             for g in self.node(n).subgraphs().collect::<Vec<_>>() {
@@ -175,7 +152,7 @@ impl Model {
         copier.nodes(self, body, call.graph, Some(node))?;
         let results: Vec<ValueId> = self.graph(body).outputs.iter().map(|o| o.value).collect();
         let mut taken: Vec<ValueId> = Vec::new();
-        for (old, result) in call.outputs.iter().zip(results) {
+        for (old, result) in call.outputs().iter().zip(results) {
             let Some(old) = *old else { continue };
             let new = copier.result(self, result)?;
             let ours = !self.graph(body).inputs.contains(&result) && !taken.contains(&new);
@@ -197,12 +174,12 @@ impl Model {
 
     fn check_call(&self, node: NodeId, f: &Function) -> Result<()> {
         let (n, g) = (self.node(node), self.graph(f.graph));
-        if n.inputs.len() > g.inputs.len() || n.outputs.len() > g.outputs.len() {
+        if n.inputs().len() > g.inputs.len() || n.outputs().len() > g.outputs.len() {
             return Err(Error::edit(format!(
                 "{}: {} inputs and {} outputs, the function has {} and {}",
                 self.describe(node),
-                n.inputs.len(),
-                n.outputs.len(),
+                n.inputs().len(),
+                n.outputs().len(),
                 g.inputs.len(),
                 g.outputs.len()
             )));

@@ -1,5 +1,7 @@
 //! Building blocks of a model that check nothing: for the decoders and, behind the checks, the edits.
 
+use std::sync::{Arc, LazyLock};
+
 use ecow::{EcoString, EcoVec};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -10,14 +12,12 @@ use crate::{FunctionId, GraphId, NodeId, ValueId};
 
 impl Node {
     pub(crate) fn blank(graph: GraphId) -> Self {
+        static NONE: LazyLock<Arc<Operator>> = LazyLock::new(Arc::default);
         Node {
             name: None,
-            op_type: EcoString::new(),
-            raw_domain: None,
-            inputs: SmallVec::new(),
-            use_pos: SmallVec::new(),
-            outputs: SmallVec::new(),
-            attributes: Vec::new(),
+            operator: NONE.clone(),
+            operands: Operands::default(),
+            attributes: EcoVec::new(),
             rare: None,
             graph,
             prev: None,
@@ -137,11 +137,9 @@ impl Model {
 
     /// Appends an input to a node and enters the use.
     pub(crate) fn push_input_raw(&mut self, id: NodeId, value: Option<ValueId>) {
-        let slot = self.nodes[id.index()].inputs.len() as u32;
+        let slot = self.nodes[id.index()].inputs().len() as u32;
         let pos = value.map_or(0, |v| self.add_use(v, Use::Node { node: id, slot }));
-        let n = &mut self.nodes[id.index()];
-        n.inputs.push(value);
-        n.use_pos.push(pos);
+        self.nodes[id.index()].operands.push_input(value, pos);
     }
 
     /// Appends an output to a graph and enters the use.
@@ -164,7 +162,7 @@ impl Model {
         uses.swap_remove(pos as usize);
         if let Some(moved) = uses.get(pos as usize).copied() {
             match moved {
-                Use::Node { node, slot } => self.nodes[node.index()].use_pos[slot as usize] = pos,
+                Use::Node { node, slot } => self.nodes[node.index()].operands.moved_use(slot, pos),
                 Use::Output { graph, index } => {
                     self.graphs[graph.index()].outputs[index as usize].use_pos = pos;
                 }

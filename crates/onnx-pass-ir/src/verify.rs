@@ -130,14 +130,14 @@ impl Verifier<'_> {
         let mut unsorted = false;
         for (i, (id, n)) in m.nodes(g).enumerate() {
             self.order[id.index()] = i as u32;
-            for (slot, v) in n.inputs.iter().enumerate() {
+            for (slot, v) in n.inputs().iter().enumerate() {
                 let Some(v) = *v else { continue };
                 let u = Use::Node { node: id, slot: slot as u32 };
-                let pos = n.use_pos.get(slot).copied().unwrap_or(u32::MAX);
+                let pos = n.operands.use_pos().get(slot).copied().unwrap_or(u32::MAX);
                 self.check_use(v, u, pos, g, &|| m.describe(id));
                 unsorted |= self.check_order(id, v, g);
             }
-            for (k, v) in n.outputs.iter().enumerate() {
+            for (k, v) in n.outputs().iter().enumerate() {
                 let Some(v) = *v else { continue };
                 let value = m.value(v);
                 if value.def != (Def::Node { node: id, index: k as u32 }) || value.graph != g {

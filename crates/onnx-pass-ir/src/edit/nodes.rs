@@ -27,13 +27,12 @@ impl Model {
             let name = self.fresh_name(hint);
             Some(self.new_value_raw(graph, name, Def::Node { node: id, index: k as u32 }))
         });
-        let outputs = outputs.collect();
+        let outputs: Vec<Option<ValueId>> = outputs.collect();
         let mut n = Node::blank(graph);
-        n.op_type = new.op_type;
-        n.raw_domain = Some(new.domain).filter(|d| !d.is_empty());
+        n.set_operator(new.op_type, Some(new.domain).filter(|d| !d.is_empty()));
         n.name = Some(new.name).filter(|d| !d.is_empty());
-        n.outputs = outputs;
-        n.attributes = new.attributes;
+        outputs.into_iter().for_each(|v| n.operands.push_output(v));
+        n.attributes = new.attributes.into();
         self.nodes[id.index()] = n;
         self.link_raw(id, graph, before);
         for v in new.inputs {
@@ -50,14 +49,14 @@ impl Model {
 
     /// Sets input `slot` of a node, lengthening its inputs with absent ones where needed.
     pub fn set_input(&mut self, node: NodeId, slot: usize, value: Option<ValueId>) {
-        if self.nodes[node.index()].inputs.len() <= slot {
-            while self.nodes[node.index()].inputs.len() <= slot {
+        if self.nodes[node.index()].inputs().len() <= slot {
+            while self.nodes[node.index()].inputs().len() <= slot {
                 self.push_input_raw(node, None);
             }
             self.touch(node);
         }
         let n = &self.nodes[node.index()];
-        let (old, pos) = (n.inputs[slot], n.use_pos[slot]);
+        let (old, pos) = (n.inputs()[slot], n.operands.use_pos()[slot]);
         if old == value {
             return;
         }
@@ -65,9 +64,7 @@ impl Model {
             self.drop_use(old, pos);
         }
         let pos = value.map_or(0, |v| self.add_use(v, Use::Node { node, slot: slot as u32 }));
-        let n = &mut self.nodes[node.index()];
-        n.inputs[slot] = value;
-        n.use_pos[slot] = pos;
+        self.nodes[node.index()].operands.set_input(slot, value, pos);
         if let (Some(old), Some(new)) = (old, value) {
             self.redirect_shards(node, old, new);
         }
@@ -77,7 +74,7 @@ impl Model {
     /// Device configurations name the operands that they shard.
     fn redirect_shards(&mut self, node: NodeId, old: ValueId, new: ValueId) {
         let n = &self.nodes[node.index()];
-        if n.rare().devices.is_empty() || n.inputs.contains(&Some(old)) {
+        if n.rare().devices.is_empty() || n.inputs().contains(&Some(old)) {
             return;
         }
         let names = (self.value(old).name.clone(), self.value(new).name.clone());
@@ -97,12 +94,10 @@ impl Model {
 
     /// Cuts a node's inputs to the first `len`.
     pub fn truncate_inputs(&mut self, node: NodeId, len: usize) {
-        while self.nodes[node.index()].inputs.len() > len {
-            let slot = self.nodes[node.index()].inputs.len() - 1;
+        while self.nodes[node.index()].inputs().len() > len {
+            let slot = self.nodes[node.index()].inputs().len() - 1;
             self.set_input(node, slot, None);
-            let n = &mut self.nodes[node.index()];
-            n.inputs.pop();
-            n.use_pos.pop();
+            self.nodes[node.index()].operands.pop_input();
             self.touch(node);
         }
     }
@@ -127,7 +122,7 @@ impl Model {
             return Err(Error::edit(format!("attribute `{}` holds a graph", a.name)));
         }
         match at {
-            Some(k) => n.attributes[k] = a,
+            Some(k) => n.attributes.make_mut()[k] = a,
             None => n.attributes.push(a),
         }
         self.touch(node);
@@ -169,16 +164,16 @@ impl Model {
                 new.attr(Attribute::new("value", crate::AttrValue::Tensor(tensor))),
             );
             self.nodes[new.index()].name = name;
-            self.nodes[new.index()].outputs.push(Some(v));
+            self.nodes[new.index()].operands.push_output(Some(v));
             self.values[v.index()].def = Def::Node { node: new, index: 0 };
         } else {
             self.values[v.index()].def = Def::Initializer;
             self.values[v.index()].init = Some(tensor);
             self.graphs[graph.index()].initializers.push(v);
         }
-        self.nodes[node.index()].outputs[index as usize] = None;
+        self.nodes[node.index()].operands.outputs_mut()[index as usize] = None;
         self.touch(node);
-        if self.node(node).outputs.iter().flatten().all(|o| self.is_unused(*o)) {
+        if self.node(node).outputs().iter().flatten().all(|o| self.is_unused(*o)) {
             self.remove_node(node)?;
         }
         Ok(())
@@ -199,10 +194,8 @@ impl Model {
         }
         self.forget_value(v);
         let n = &mut self.nodes[node.index()];
-        n.outputs[k] = None;
-        while n.outputs.last().is_some_and(Option::is_none) {
-            n.outputs.pop();
-        }
+        n.operands.outputs_mut()[k] = None;
+        n.operands.trim_outputs();
         self.touch(node);
         Ok(())
     }
@@ -210,8 +203,7 @@ impl Model {
     /// Changes a node's operator.
     pub fn set_op(&mut self, node: NodeId, domain: &str, op_type: &str) {
         let n = &mut self.nodes[node.index()];
-        n.op_type = op_type.into();
-        n.raw_domain = if domain.is_empty() { None } else { Some(domain.into()) };
+        n.set_operator(op_type.into(), if domain.is_empty() { None } else { Some(domain.into()) });
         if let Some(rare) = &mut n.rare {
             rare.overload = None;
         }

@@ -52,7 +52,7 @@ impl Model {
     /// # Errors
     /// When an output is still read.
     pub fn remove_node(&mut self, node: NodeId) -> Result<()> {
-        if let Some(v) = self.node(node).outputs.iter().flatten().find(|v| !self.is_unused(**v)) {
+        if let Some(v) = self.node(node).outputs().iter().flatten().find(|v| !self.is_unused(**v)) {
             return Err(Error::edit(format!(
                 "{}: output `{}` is still read",
                 self.describe(node),
@@ -60,28 +60,38 @@ impl Model {
             )));
         }
         self.touch(node);
-        let mut doomed = vec![node];
+        let mut inner = Vec::new();
+        self.gut_node(node, &mut inner);
+        self.gut_nodes(inner);
+        Ok(())
+    }
+
+    /// Takes nodes that go together out of everything, with their subgraphs, whether or not their outputs are read.
+    pub(crate) fn gut_nodes(&mut self, mut doomed: Vec<NodeId>) {
         while let Some(n) = doomed.pop() {
-            let outputs: Vec<ValueId> = self.node(n).outputs.iter().flatten().copied().collect();
-            for v in outputs {
+            self.gut_node(n, &mut doomed);
+        }
+    }
+
+    /// Takes a node out of everything; the nodes of its subgraphs are `doomed`.
+    fn gut_node(&mut self, n: NodeId, doomed: &mut Vec<NodeId>) {
+        for k in 0..self.node(n).outputs().len() {
+            if let Some(v) = self.node(n).output(k) {
                 self.mark_removed(v);
             }
-            for slot in 0..self.node(n).inputs.len() {
-                let (v, pos) = (self.node(n).inputs[slot], self.node(n).use_pos[slot]);
-                if let Some(v) = v {
-                    self.drop_use(v, pos);
-                }
-            }
-            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
-                doomed.extend(self.dismantle(g));
-            }
-            let x = &mut self.nodes[n.index()];
-            x.inputs.clear();
-            x.use_pos.clear();
-            x.attributes.clear();
-            self.unlink_raw(n);
         }
-        Ok(())
+        for slot in 0..self.node(n).inputs().len() {
+            if let Some(v) = self.node(n).input(slot) {
+                self.drop_use(v, self.node(n).operands.use_pos()[slot]);
+            }
+        }
+        for g in self.node(n).subgraphs().collect::<Vec<_>>() {
+            doomed.extend(self.dismantle(g));
+        }
+        let x = &mut self.nodes[n.index()];
+        x.operands.clear_inputs();
+        x.attributes.clear();
+        self.unlink_raw(n);
     }
 
     /// Takes a graph apart; gives the nodes in it, which are to be removed next.
@@ -125,25 +135,8 @@ impl Model {
         let key = (key.0.into(), key.1.into(), key.2.into());
         self.function_index.remove(&key);
         let graph = self.functions[f.index()].graph;
-        let mut doomed = self.dismantle(graph);
-        while let Some(n) = doomed.pop() {
-            for slot in 0..self.node(n).inputs.len() {
-                let (v, pos) = (self.node(n).inputs[slot], self.node(n).use_pos[slot]);
-                if let Some(v) = v {
-                    self.drop_use(v, pos);
-                }
-            }
-            for v in self.node(n).outputs.clone().into_iter().flatten() {
-                self.mark_removed(v);
-            }
-            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
-                doomed.extend(self.dismantle(g));
-            }
-            let x = &mut self.nodes[n.index()];
-            x.inputs.clear();
-            x.use_pos.clear();
-            self.unlink_raw(n);
-        }
+        let doomed = self.dismantle(graph);
+        self.gut_nodes(doomed);
         self.functions[f.index()].live = false;
         self.revision += 1;
     }

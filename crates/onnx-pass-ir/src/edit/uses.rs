@@ -52,10 +52,10 @@ impl Model {
             NewNode { op_type: "Identity".into(), inputs: vec![Some(new)], ..NewNode::default() },
         );
         let Def::Node { index, .. } = self.value(old).def else { return Ok(()) };
-        self.nodes[producer.index()].outputs[index as usize] = None;
+        self.nodes[producer.index()].operands.outputs_mut()[index as usize] = None;
         self.touch(producer);
         self.values[old.index()].def = Def::Node { node, index: 0 };
-        self.nodes[node.index()].outputs.push(Some(old));
+        self.nodes[node.index()].operands.push_output(Some(old));
         Ok(())
     }
 

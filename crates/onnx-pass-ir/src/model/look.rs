@@ -69,7 +69,7 @@ impl Model {
             return None;
         }
         let n = self.node(node);
-        let key = (n.domain().into(), n.op_type.clone(), n.overload().into());
+        let key = (n.domain().into(), n.operator.op_type.clone(), n.overload().into());
         self.function_index.get(&key).copied()
     }
     /// The number of ids ever given to nodes; [`NodeId::index`] is below it. For side tables.
@@ -262,7 +262,7 @@ impl Model {
         if !n.name().is_empty() {
             return format!("{} \"{}\"", n.op_type(), n.name());
         }
-        match n.outputs.iter().flatten().next() {
+        match n.outputs().iter().flatten().next() {
             Some(v) => format!("{} of \"{}\"", n.op_type(), self.name(*v)),
             None => n.op_type().to_string(),
         }

@@ -4,6 +4,7 @@ mod graph;
 mod look;
 mod node;
 mod odd;
+mod operands;
 mod value;
 
 use std::sync::Arc;
@@ -17,9 +18,11 @@ use crate::{Attribute, FunctionId, GraphId, ValueId};
 
 pub use graph::{Graph, GraphOutput, GraphOwner, QuantAnnotation};
 pub use look::Nodes;
+pub(crate) use node::Operator;
 pub use node::{Node, canonical_domain};
 pub use odd::Metadata;
 pub(crate) use odd::{Odd, Pair};
+pub(crate) use operands::Operands;
 pub(crate) use value::Declared;
 pub use value::{Def, Use, Value, ValueInfo};
 

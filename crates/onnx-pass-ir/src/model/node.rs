@@ -1,27 +1,37 @@
 //! Nodes.
 
-use ecow::{EcoString, EcoVec};
-use smallvec::SmallVec;
+use std::sync::Arc;
 
-use super::Metadata;
+use ecow::{EcoString, EcoVec};
+
+use super::{Metadata, Operands};
 use crate::span::Span;
 use crate::{AttrValue, Attribute, GraphId, NodeId, ValueId};
 
-/// Four take no more room than one.
-pub(crate) type Operands = SmallVec<[Option<ValueId>; 4]>;
+/// An operator: one for all nodes of the file that name it alike.
+#[derive(Debug, Default)]
+pub(crate) struct Operator {
+    pub op_type: EcoString,
+    /// As the file has it.
+    pub raw_domain: Option<EcoString>,
+    /// It is one of the standard domain.
+    standard: bool,
+}
+
+impl Operator {
+    pub fn new(op_type: EcoString, raw_domain: Option<EcoString>) -> Self {
+        let standard = canonical_domain(raw_domain.as_deref().unwrap_or("")).is_empty();
+        Operator { op_type, raw_domain, standard }
+    }
+}
 
 /// A node.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(crate) name: Option<EcoString>,
-    pub(crate) op_type: EcoString,
-    /// As the file has it.
-    pub(crate) raw_domain: Option<EcoString>,
-    pub(crate) inputs: Operands,
-    /// `use_pos[k]` is the place of input k in its value's use list.
-    pub(crate) use_pos: SmallVec<[u32; 4]>,
-    pub(crate) outputs: Operands,
-    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) operator: Arc<Operator>,
+    pub(crate) operands: Operands,
+    pub(crate) attributes: EcoVec<Attribute>,
     pub(crate) rare: Option<Box<RareNode>>,
     pub(crate) graph: GraphId,
     pub(crate) prev: Option<NodeId>,
@@ -54,6 +64,10 @@ impl Node {
         self.rare.as_deref().unwrap_or(&NONE)
     }
 
+    pub(crate) fn set_operator(&mut self, op_type: EcoString, raw_domain: Option<EcoString>) {
+        self.operator = Arc::new(Operator::new(op_type, raw_domain));
+    }
+
     pub(crate) fn rare_mut(&mut self) -> &mut RareNode {
         self.rare.get_or_insert_default()
     }
@@ -66,12 +80,12 @@ impl Node {
     /// `op_type`.
     #[inline]
     pub fn op_type(&self) -> &str {
-        &self.op_type
+        &self.operator.op_type
     }
     /// The operator's domain; the standard one is empty, also where the file writes `ai.onnx`.
     #[inline]
     pub fn domain(&self) -> &str {
-        canonical_domain(self.raw_domain.as_deref().unwrap_or(""))
+        canonical_domain(self.operator.raw_domain.as_deref().unwrap_or(""))
     }
     /// `overload`.
     pub fn overload(&self) -> &str {
@@ -84,27 +98,27 @@ impl Node {
     /// True for this operator of the standard domain.
     #[inline]
     pub fn is(&self, op_type: &str) -> bool {
-        self.op_type == op_type && self.domain().is_empty()
+        self.operator.standard && self.operator.op_type == op_type
     }
     /// The inputs; an absent one in the middle, or written as an empty name at the end, is `None`.
     #[inline]
     pub fn inputs(&self) -> &[Option<ValueId>] {
-        &self.inputs
+        self.operands.inputs()
     }
     /// Input `k`; `None` when it is absent.
     #[inline]
     pub fn input(&self, k: usize) -> Option<ValueId> {
-        self.inputs.get(k).copied().flatten()
+        self.inputs().get(k).copied().flatten()
     }
     /// The outputs; an absent one is `None`.
     #[inline]
     pub fn outputs(&self) -> &[Option<ValueId>] {
-        &self.outputs
+        self.operands.outputs()
     }
     /// Output `k`; `None` when it is absent.
     #[inline]
     pub fn output(&self, k: usize) -> Option<ValueId> {
-        self.outputs.get(k).copied().flatten()
+        self.outputs().get(k).copied().flatten()
     }
     /// The attributes, in file order.
     #[inline]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ecow::{EcoString, EcoVec};
 
+use super::bad::{At, Outcome};
 use super::decode::Decoder;
-use super::parts::{At, Outcome, Rest, ty};
+use super::parts::{Rest, ty};
 use super::wire::{Field, Fields, split_field};
-use crate::{AttrValue, Attribute};
+use crate::{AttrValue, Attribute, SparseTensor, Tensor, Type};
 
 impl<'a> Decoder<'a> {
     /// Reads an attribute. Graphs in it are handed to `graph` with their place in the list; the value holds
@@ -31,9 +32,7 @@ impl<'a> Decoder<'a> {
     ) -> Outcome<Attribute> {
         let mut fields = Fields::of(field)?;
         let (mut name, mut doc, mut kind, mut reference) = (EcoString::new(), None, None, None);
-        let (mut one, mut floats, mut ints, mut strings) = (None, Vec::new(), Vec::new(), Vec::new());
-        let (mut tensors, mut graphs, mut sparse, mut types) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut one, mut ints, mut graphs, mut lists) = (None, Vec::new(), Vec::new(), None::<Box<Lists>>);
         let (mut seen, mut unknown_type, mut rest) = (0u32, None, Rest::default());
         while let Some(f) = fields.next()? {
             let bit = if f.number < 32 { 1 << f.number & ANY_VALUE } else { 0 };
@@ -55,21 +54,24 @@ impl<'a> Decoder<'a> {
                     graphs = vec![f.len()?];
                     one = Some(AttrValue::Graph(self.model.main));
                 }
-                7 => f.floats(&mut floats)?,
+                7 => f.floats(&mut lists.get_or_insert_default().floats)?,
                 8 => f.ints(&mut ints)?,
-                9 => strings.push(self.cx.slice(f.len()?)),
-                10 => tensors.push(Arc::new(self.cx.tensor(&f).at(|| "tensors".into())?)),
+                9 => lists.get_or_insert_default().strings.push(self.cx.slice(f.len()?)),
+                10 => {
+                    let t = self.cx.tensor(&f).at(|| "tensors".into())?;
+                    lists.get_or_insert_default().tensors.push(Arc::new(t));
+                }
                 11 => graphs.push(f.len()?),
                 13 => doc = Some(f.str()?.into()),
                 14 => one = Some(AttrValue::Type(Box::new(ty(&f, 0, &mut false)?))),
-                15 => types.push(ty(&f, 0, &mut false)?),
+                15 => lists.get_or_insert_default().types.push(ty(&f, 0, &mut false)?),
                 20 => {
                     kind = Some(f.int32()?);
                     unknown_type = Some(f);
                 }
                 21 => reference = Some(EcoString::from(f.str()?)),
                 22 => one = Some(AttrValue::SparseTensor(Arc::new(self.cx.sparse_tensor(&f)?))),
-                23 => sparse.push(Arc::new(self.cx.sparse_tensor(&f)?)),
+                23 => lists.get_or_insert_default().sparse.push(Arc::new(self.cx.sparse_tensor(&f)?)),
                 _ => rest.push(&f),
             }
         }
@@ -85,14 +87,9 @@ impl<'a> Decoder<'a> {
                 (2, None) => AttrValue::Float(0.0),
                 (3, None) => AttrValue::Int(0),
                 (4, None) => AttrValue::String(Bytes::new()),
-                (7, _) => AttrValue::Floats(floats),
                 (8, _) => AttrValue::Ints(ints),
-                (9, _) => AttrValue::Strings(strings),
-                (10, _) => AttrValue::Tensors(tensors),
                 (11, _) => AttrValue::Graphs(vec![self.model.main; graphs.len()]),
-                (15, _) => AttrValue::Types(types),
-                (23, _) => AttrValue::SparseTensors(sparse),
-                _ => AttrValue::Undefined,
+                (field, _) => Lists::value(lists, field),
             },
         };
         graphs.into_iter().enumerate().for_each(|(k, payload)| graph(k, payload));
@@ -101,6 +98,31 @@ impl<'a> Decoder<'a> {
             rest.push_if(matches!(value, AttrValue::Undefined) || kind == Some(0), &f);
         }
         Ok(Attribute { name, value, doc, rest: rest.take(), src: self.cx.slice(field.whole) })
+    }
+}
+
+/// Values that few attributes have.
+#[derive(Default)]
+struct Lists {
+    floats: Vec<f32>,
+    strings: Vec<Bytes>,
+    tensors: Vec<Arc<Tensor>>,
+    types: Vec<Type>,
+    sparse: Vec<Arc<SparseTensor>>,
+}
+
+impl Lists {
+    /// The value that the list of a field is.
+    fn value(lists: Option<Box<Self>>, field: u32) -> AttrValue {
+        let lists = lists.map(|l| *l).unwrap_or_default();
+        match field {
+            7 => AttrValue::Floats(lists.floats),
+            9 => AttrValue::Strings(lists.strings),
+            10 => AttrValue::Tensors(lists.tensors),
+            15 => AttrValue::Types(lists.types),
+            23 => AttrValue::SparseTensors(lists.sparse),
+            _ => AttrValue::Undefined,
+        }
     }
 }
 
@@ -140,7 +162,7 @@ pub(crate) fn absent(a: &Attribute) -> Absent {
     };
     let (mut fields, mut absent) = (Fields::new(&message), Absent { kind: true, value: number != 0 });
     while let Ok(Some(f)) = fields.next() {
-        absent.kind &= f.number != 20 || f.int32() == Ok(0);
+        absent.kind &= f.number != 20 || f.int32().is_ok_and(|n| n == 0);
         absent.value &= f.number != number;
     }
     absent

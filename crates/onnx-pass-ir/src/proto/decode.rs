@@ -6,10 +6,11 @@ use bytes::Bytes;
 use ecow::{EcoString, EcoVec};
 use rustc_hash::FxHashMap;
 
+use super::bad::{At, Bad, Outcome};
 use super::devices;
-use super::parts::{At, Bad, Context, Outcome, Rest, Types, opset, pair, pairs};
+use super::parts::{Context, Rest, Types, opset, pair, pairs};
 use super::scope::Scope;
-use super::wire::{Field, Fields};
+use super::wire::{Field, Fields, Run};
 use crate::external::ExternalRoot;
 use crate::model::*;
 use crate::{AttrValue, Error, FunctionId, GraphId, MAX_NESTED_GRAPHS, NodeId, ValueId};
@@ -20,6 +21,7 @@ pub(crate) fn model(base: &Bytes, root: Arc<ExternalRoot>) -> Result<Model, Erro
         cx: Context { base: base.clone(), root },
         model: Model::empty(),
         interned: FxHashMap::default(),
+        operators: FxHashMap::default(),
         types: Types::default(),
         scopes: Vec::new(),
         unique_names: true,
@@ -35,6 +37,7 @@ pub(super) struct Decoder<'a> {
     pub(super) cx: Context,
     pub(super) model: Model,
     interned: FxHashMap<&'a str, EcoString>,
+    operators: FxHashMap<(&'a str, Option<&'a str>), Arc<Operator>>,
     types: Types<'a>,
     /// The names of each enclosing graph, innermost last.
     scopes: Vec<Scope>,
@@ -44,15 +47,15 @@ pub(super) struct Decoder<'a> {
     sound: bool,
 }
 
-/// The fields of a graph or function body, sorted by kind; those of which there are many as their bytes alone.
+/// The fields of a graph or function body, sorted by kind; of those of which there are many only where they are.
 #[derive(Default)]
 struct Body<'a> {
-    nodes: Vec<&'a [u8]>,
+    nodes: Run<'a>,
     inputs: Vec<Field<'a>>,
     outputs: Vec<Field<'a>>,
     initializers: Vec<Field<'a>>,
     sparse: Vec<Field<'a>>,
-    value_info: Vec<&'a [u8]>,
+    value_info: Run<'a>,
     annotations: Vec<Field<'a>>,
 }
 
@@ -129,13 +132,13 @@ impl<'a> Decoder<'a> {
         let (mut name, mut doc, mut metadata) = (None, None, Metadata::new());
         while let Some(f) = fields.next()? {
             match f.number {
-                1 => body.nodes.push(f.whole),
+                1 => body.nodes.add(bytes, &fields, &f),
                 2 => name = Some(f.str()?.into()),
                 5 => body.initializers.push(f),
                 10 => doc = Some(f.str()?.into()),
                 11 => body.inputs.push(f),
                 12 => body.outputs.push(f),
-                13 => body.value_info.push(f.whole),
+                13 => body.value_info.add(bytes, &fields, &f),
                 14 => body.annotations.push(f),
                 15 => body.sparse.push(f),
                 16 => pairs(&mut metadata, &f)?,
@@ -151,13 +154,13 @@ impl<'a> Decoder<'a> {
             self.model.graphs[id.index()].inputs.push(v);
         }
         self.initializers(&body, id)?;
-        self.nodes(&body.nodes, id, nesting)?;
+        self.nodes(body.nodes, id, nesting)?;
         for (i, f) in body.outputs.iter().enumerate() {
             let (name, info) = self.cx.value_info(f, &mut self.types).at(|| format!("output[{i}]"))?;
             let v = self.resolve(id, name);
             self.model.push_output_raw(id, v, info);
         }
-        self.value_infos(&body.value_info, id)?;
+        self.value_infos(body.value_info, id)?;
         for (i, f) in body.annotations.iter().enumerate() {
             self.annotation(f, id).at(|| format!("quantization_annotation[{i}]"))?;
         }
@@ -221,27 +224,26 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn nodes(&mut self, fields: &[&'a [u8]], graph: GraphId, nesting: usize) -> Outcome<()> {
+    fn nodes(&mut self, mut run: Run<'a>, graph: GraphId, nesting: usize) -> Outcome<()> {
         let mut open = Open::default();
-        let first = self.model.nodes.len();
-        self.expect(fields.len());
-        for (i, f) in fields.iter().enumerate() {
-            let read = Field::again(f).map_err(Bad::from).and_then(|f| self.node(&f, graph, &mut open));
-            read.at(|| format!("node[{i}]"))?;
+        let (first, count) = (self.model.nodes.len(), run.len());
+        self.expect(count);
+        while let Some(f) = run.next()? {
+            let read = self.node(&f, graph, &mut open);
+            read.at(|| format!("node[{}]", count - run.len() - 1))?;
         }
         // Nodes may stand before what they read, and names be those of the graphs around.
         self.sound &= open.names.is_empty();
         for (id, slot, name) in open.names {
             let v = self.resolve(graph, name);
             let pos = self.model.add_use(v, Use::Node { node: id, slot });
-            let n = &mut self.model.nodes[id.index()];
-            (n.inputs[slot as usize], n.use_pos[slot as usize]) = (Some(v), pos);
+            self.model.nodes[id.index()].operands.set_input(slot as usize, Some(v), pos);
         }
         if open.graphs.is_empty() {
             return Ok(());
         }
         let mut subgraphs = open.graphs.into_iter().peekable();
-        for id in (first..first + fields.len()).map(NodeId::new) {
+        for id in (first..first + count).map(NodeId::new) {
             while let Some(p) = subgraphs.next_if(|p| p.node == id) {
                 let describe =
                     |m: &Model| format!("{}.{}", m.describe(id), m.node(id).attributes[p.attribute].name);
@@ -255,7 +257,7 @@ impl<'a> Decoder<'a> {
                 let read = self.graph(p.payload, sub, nesting + 1);
                 self.scopes.pop();
                 read.at(|| describe(&self.model))?;
-                match &mut self.model.nodes[id.index()].attributes[p.attribute].value {
+                match &mut self.model.nodes[id.index()].attributes.make_mut()[p.attribute].value {
                     AttrValue::Graph(g) => *g = sub,
                     AttrValue::Graphs(gs) => gs[p.index] = sub,
                     _ => {}
@@ -279,40 +281,44 @@ impl<'a> Decoder<'a> {
         // Subgraphs are read when all nodes of this graph are, so the next id is this node's.
         let id = NodeId::new(self.model.nodes.len());
         let mut n = Node::blank(graph);
+        let (mut op_type, mut domain) = ("", None);
         while let Some(f) = fields.next()? {
             match f.number {
                 1 => {
-                    let (name, slot) = (f.str()?, n.inputs.len() as u32);
+                    let (name, slot) = (f.str()?, n.inputs().len() as u32);
                     let known = self.here(name);
                     if known.is_none() && !name.is_empty() {
                         open.names.push((id, slot, name));
                     }
-                    n.inputs.push(known);
-                    n.use_pos.push(known.map_or(0, |v| self.model.add_use(v, Use::Node { node: id, slot })));
+                    let pos = known.map_or(0, |v| self.model.add_use(v, Use::Node { node: id, slot }));
+                    n.operands.push_input(known, pos);
                 }
                 2 => {
-                    let (name, index) = (f.str()?, n.outputs.len() as u32);
+                    let (name, index) = (f.str()?, n.outputs().len() as u32);
                     let def = Def::Node { node: id, index };
-                    n.outputs.push((!name.is_empty()).then(|| self.define(graph, name, def)));
+                    let made = (!name.is_empty()).then(|| self.define(graph, name, def));
+                    n.operands.push_output(made);
                 }
                 3 => n.name = Some(f.str()?.into()),
                 4 => {
-                    n.op_type = self.intern(f.str()?);
-                    if n.op_type.is_empty() {
+                    op_type = f.str()?;
+                    if op_type.is_empty() {
                         n.rare_mut().rest.extend_from_slice(f.whole);
                     }
                 }
                 5 => {
                     let k = n.attributes.len();
-                    // One is the rule, and a vector would begin with room for four.
-                    n.attributes.reserve_exact(1);
+                    if k == 0 {
+                        // One is the rule, and a vector would begin with room for four.
+                        n.attributes = EcoVec::with_capacity(1);
+                    }
                     let a = self.attribute(&f, |index, payload| {
                         open.graphs.push(PendingGraph { node: id, attribute: k, index, payload });
                     });
                     n.attributes.push(a.at(|| format!("attribute[{k}]"))?);
                 }
                 6 => n.rare_mut().doc = Some(f.str()?.into()),
-                7 => n.raw_domain = Some(self.intern(f.str()?)),
+                7 => domain = Some(f.str()?),
                 8 => n.rare_mut().overload = Some(f.str()?.into()),
                 9 => pairs(&mut n.rare_mut().metadata, &f)?,
                 10 => {
@@ -322,17 +328,23 @@ impl<'a> Decoder<'a> {
                 _ => n.rare_mut().rest.extend_from_slice(f.whole),
             }
         }
+        n.operator = self.operator(op_type, domain);
         n.src = self.cx.span(field.whole);
         self.model.append_node_raw(n);
         Ok(())
     }
 
-    fn value_infos(&mut self, fields: &[&'a [u8]], id: GraphId) -> Outcome<()> {
-        self.model.graphs[id.index()].value_info.reserve(fields.len());
-        for (i, f) in fields.iter().enumerate() {
-            let read = Field::again(f).map_err(Bad::from);
-            let read = read.and_then(|f| self.cx.value_info(&f, &mut self.types));
-            let (name, info) = read.at(|| format!("value_info[{i}]"))?;
+    fn operator(&mut self, op_type: &'a str, domain: Option<&'a str>) -> Arc<Operator> {
+        let new = || Arc::new(Operator::new(op_type.into(), domain.map(Into::into)));
+        self.operators.entry((op_type, domain)).or_insert_with(new).clone()
+    }
+
+    fn value_infos(&mut self, mut run: Run<'a>, id: GraphId) -> Outcome<()> {
+        let count = run.len();
+        self.model.graphs[id.index()].value_info.reserve(count);
+        while let Some(f) = run.next()? {
+            let read = self.cx.value_info(&f, &mut self.types);
+            let (name, info) = read.at(|| format!("value_info[{}]", count - run.len() - 1))?;
             let known = self.here(name);
             match known {
                 Some(v) if self.model.values[v.index()].info.is_none() => {
@@ -453,7 +465,8 @@ impl<'a> Decoder<'a> {
     }
 
     fn function(&mut self, field: &Field<'a>) -> Outcome<()> {
-        let mut fields = Fields::new(field.len()?);
+        let bytes = field.len()?;
+        let mut fields = Fields::new(bytes);
         let id = FunctionId::new(self.model.functions.len());
         let graph = self.model.new_graph_raw(GraphOwner::Function(id), None);
         let mut out = Function {
@@ -480,7 +493,7 @@ impl<'a> Decoder<'a> {
                 4 => inputs.push(f.str()?),
                 5 => outputs.push(f.str()?),
                 6 => out.attributes.push(f.str()?.into()),
-                7 => body.nodes.push(f.whole),
+                7 => body.nodes.add(bytes, &fields, &f),
                 8 => doc = Some(f.str()?.into()),
                 9 => opset(&mut out.opset_imports, &mut out.odd_imports, &f)?,
                 10 => out.domain = Some(f.str()?.into()),
@@ -492,7 +505,7 @@ impl<'a> Decoder<'a> {
                     }
                     out.attribute_defaults.push(a);
                 }
-                12 => body.value_info.push(f.whole),
+                12 => body.value_info.add(bytes, &fields, &f),
                 13 => out.overload = Some(f.str()?.into()),
                 14 => pairs(&mut metadata, &f)?,
                 _ => rest.push(&f),
@@ -507,12 +520,12 @@ impl<'a> Decoder<'a> {
             let v = self.define(graph, n, Def::Input);
             self.model.graphs[graph.index()].inputs.push(v);
         }
-        let read = self.nodes(&body.nodes, graph, 0).and_then(|()| {
+        let read = self.nodes(body.nodes, graph, 0).and_then(|()| {
             for n in outputs {
                 let v = self.resolve(graph, n);
                 self.model.push_output_raw(graph, v, ValueInfo::default());
             }
-            self.value_infos(&body.value_info, graph)
+            self.value_infos(body.value_info, graph)
         });
         self.scopes.pop();
         read.at(|| format!("\"{name}\""))

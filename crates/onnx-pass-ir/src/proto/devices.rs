@@ -2,7 +2,7 @@
 
 use ecow::EcoString;
 
-use super::parts::Outcome;
+use super::bad::Outcome;
 use super::wire::{Fields, rewritten};
 
 /// `NodeDeviceConfigurationProto.sharding_spec`
@@ -28,7 +28,7 @@ pub(crate) fn check(device: &[u8]) -> Outcome<()> {
 }
 
 /// Gives sharded tensors other names, all at once: one may get the old name of another.
-pub(crate) fn rename(device: &[u8], names: &[(EcoString, EcoString)]) -> Result<Vec<u8>, String> {
+pub(crate) fn rename(device: &[u8], names: &[(EcoString, EcoString)]) -> Outcome<Vec<u8>> {
     rewritten(device, |f| {
         if f.number != SPEC {
             return Ok(None);

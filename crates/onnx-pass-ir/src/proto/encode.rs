@@ -39,6 +39,7 @@ pub(crate) fn model(m: &Model, encoding: Encoding, plan: &Plan) -> Result<Rope, 
         rope.finish();
         return Ok(rope);
     }
+    rope.reserve();
     let mut e = Encoder { m, rope, how: How { verbatim: encoding == Encoding::Verbatim, plan } };
     e.model()?;
     e.rope.finish();
@@ -161,26 +162,26 @@ impl<'m> Encoder<'m> {
     }
 
     fn node(&mut self, n: &'m Node, nesting: usize) -> Result<(), Error> {
-        for v in &n.inputs {
+        for v in n.inputs() {
             self.rope.str(1, self.name(*v));
         }
-        for v in &n.outputs {
+        for v in n.outputs() {
             self.rope.str(2, self.name(*v));
         }
         self.rope.opt_str(3, n.name.as_deref());
-        said_str(&mut self.rope, 4, &n.op_type);
+        said_str(&mut self.rope, 4, n.op_type());
         for a in &n.attributes {
             self.attribute(5, a, nesting)?;
         }
         let rare = n.rare();
         self.rope.opt_str(6, rare.doc.as_deref());
-        self.rope.opt_str(7, n.raw_domain.as_deref());
+        self.rope.opt_str(7, n.operator.raw_domain.as_deref());
         self.rope.opt_str(8, rare.overload.as_deref());
         pairs(&mut self.rope, 9, &rare.metadata);
         for d in &rare.devices {
             self.rope.bytes(10, d);
         }
-        rest(&mut self.rope, &rare.rest, &[(4, !n.op_type.is_empty())]);
+        rest(&mut self.rope, &rare.rest, &[(4, !n.op_type().is_empty())]);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::encode::How;
 use super::plan::Placed;
 use super::rope::Rope;
-use super::wire::{Field, Fields, all_within, within};
+use super::wire::{Fields, all_within, within};
 use crate::DataType;
 use crate::model::{Metadata, Odd, OpsetImport, ValueInfo};
 use crate::tensor::{SparseTensor, Tensor, TensorData};
@@ -154,15 +154,15 @@ pub(crate) fn sparse_tensor(
 
 /// Whether a `ValueInfoProto` has this name, so that it may be written as it stands.
 fn is_named(field: &[u8], name: &str) -> bool {
-    let message = Field::again(field).and_then(|f| f.len());
-    let mut fields = Fields::new(message.unwrap_or_default());
+    let Ok(Some(field)) = Fields::new(field).next() else { return false };
+    let mut fields = Fields::new(field.len().unwrap_or_default());
     let mut found: &[u8] = &[];
     while let Ok(Some(f)) = fields.next() {
         if let (1, Ok(text)) = (f.number, f.len()) {
             found = text;
         }
     }
-    !field.is_empty() && found == name.as_bytes()
+    found == name.as_bytes()
 }
 
 pub(crate) fn value_info(rope: &mut Rope, number: u32, name: &str, info: &ValueInfo, how: How<'_>) {
@@ -254,7 +254,7 @@ fn elem(rope: &mut Rope, elem: DataType, like: &[u8]) {
     }
     let mut fields = Fields::new(like);
     let fields = std::iter::from_fn(|| fields.next().ok().flatten());
-    if fields.filter(|f| f.number == 1).last().is_some_and(|f| f.int32() == Ok(0)) {
+    if fields.filter(|f| f.number == 1).last().is_some_and(|f| f.int32().is_ok_and(|n| n == 0)) {
         rope.int(1, 0);
     }
 }

@@ -12,6 +12,7 @@
 //! absent or explicit as it was: explicit ones are kept among the rest, too. A test puts unknown fields into every kind of message.
 
 pub(crate) mod attributes;
+mod bad;
 pub(crate) mod decode;
 pub(crate) mod devices;
 pub(crate) mod encode;

@@ -6,69 +6,15 @@ use bytes::Bytes;
 use ecow::{EcoString, EcoVec};
 use rustc_hash::FxHashMap;
 
+use super::bad::{At, Outcome};
 use super::typed::TypedData;
 use super::wire::{Field, Fields};
+use crate::DataType;
 use crate::external::{External, ExternalRoot};
 use crate::model::{Declared, Metadata, Odd, OpsetImport, Pair, ValueInfo};
 use crate::span::Span;
 use crate::tensor::{Dims, SparseTensor, Tensor, TensorData};
 use crate::types::{Dim, Shape, TensorType, Type, TypeKind};
-use crate::{DataType, Error};
-
-/// Steps of a place that are told in full beside the five at its ends.
-const MOST_STEPS: usize = 4;
-
-/// What is wrong and where, the place growing outwards as the error passes up.
-#[derive(Debug)]
-pub(crate) struct Bad {
-    /// Innermost first.
-    steps: Vec<String>,
-    pub reason: String,
-}
-
-impl From<String> for Bad {
-    fn from(reason: String) -> Self {
-        Bad { steps: Vec::new(), reason }
-    }
-}
-
-impl From<&str> for Bad {
-    fn from(reason: &str) -> Self {
-        reason.to_string().into()
-    }
-}
-
-impl From<Bad> for Error {
-    fn from(b: Bad) -> Self {
-        let outer_first: Vec<&str> = b.steps.iter().rev().map(String::as_str).collect();
-        let place = match outer_first.as_slice() {
-            [] => "model".to_string(),
-            // Graphs in graphs in graphs: who looks for it needs the ends.
-            [first, second, third, middle @ .., last_but_one, last] if middle.len() > MOST_STEPS => {
-                format!("{first}.{second}.{third}. … {} more … .{last_but_one}.{last}", middle.len())
-            }
-            all => all.join("."),
-        };
-        Error::malformed(place, b.reason)
-    }
-}
-
-pub(crate) type Outcome<T> = Result<T, Bad>;
-
-pub(crate) trait At<T> {
-    /// Prepends a step to the place.
-    fn at(self, step: impl FnOnce() -> String) -> Outcome<T>;
-}
-
-impl<T, E: Into<Bad>> At<T> for Result<T, E> {
-    fn at(self, step: impl FnOnce() -> String) -> Outcome<T> {
-        self.map_err(|e| {
-            let mut b: Bad = e.into();
-            b.steps.push(step());
-            b
-        })
-    }
-}
 
 /// Collects the fields that nobody knows, to be written back at the end of their message.
 #[derive(Default)]
@@ -211,18 +157,32 @@ fn unread_contents(tensor: &[u8], places: [bool; 4], rest: &mut Rest) -> Outcome
 }
 
 /// The declared types of a file, by their bytes: thousands of values share a few.
-pub(crate) type Types<'a> = FxHashMap<&'a [u8], Arc<Declared>>;
+#[derive(Default)]
+pub(crate) struct Types<'a> {
+    known: FxHashMap<&'a [u8], Arc<Declared>>,
+    /// The one that was asked for last, which the next is likely to be again.
+    last: Option<(&'a [u8], Arc<Declared>)>,
+}
 
 impl Context {
     fn declared<'a>(&self, f: &Field<'a>, types: &mut Types<'a>) -> Outcome<Arc<Declared>> {
-        if let Some(known) = types.get(f.whole) {
-            return Ok(known.clone());
+        if let Some((_, last)) = types.last.as_ref().filter(|(whole, _)| *whole == f.whole) {
+            return Ok(last.clone());
         }
+        let declared = match types.known.get(f.whole) {
+            Some(known) => known.clone(),
+            None => self.new_declared(f, types)?,
+        };
+        types.last = Some((f.whole, declared.clone()));
+        Ok(declared)
+    }
+
+    fn new_declared<'a>(&self, f: &Field<'a>, types: &mut Types<'a>) -> Outcome<Arc<Declared>> {
         let mut odd = false;
         let ty = ty(f, 0, &mut odd).at(|| "type".into())?;
         let odd = if odd { self.slice(f.len()?) } else { Bytes::new() };
         let new = Arc::new(Declared { ty, src: self.slice(f.whole), odd });
-        types.insert(f.whole, new.clone());
+        types.known.insert(f.whole, new.clone());
         Ok(new)
     }
 }

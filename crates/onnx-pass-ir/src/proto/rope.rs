@@ -13,6 +13,9 @@ use crate::span::Span;
 /// Runs of the source shorter than this are copied into the scratch bytes.
 const SPLICE_FROM: usize = 512;
 
+/// Room that is made beforehand.
+const MOST_RESERVED: usize = 64 << 20;
+
 /// One run of output bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
@@ -51,6 +54,11 @@ pub(crate) struct Mark {
 impl Rope {
     pub fn new(base: Bytes) -> Self {
         Rope { base, ..Rope::default() }
+    }
+
+    /// Makes room for about as many bytes as the source has. What is not used is never touched, and so costs nothing.
+    pub fn reserve(&mut self) {
+        self.scratch.reserve(self.base.len().min(MOST_RESERVED));
     }
 
     /// Bytes so far.
@@ -163,17 +171,17 @@ impl Rope {
 
     /// What stands at a place of the source.
     pub fn source(&self, at: Span) -> &[u8] {
-        self.base.get(at.range()).unwrap_or_default()
+        self.base.get(at.range(&self.base)).unwrap_or_default()
     }
 
     /// As [`Rope::field`], of a field of the source.
     pub fn field_at(&mut self, number: u32, src: Span) {
-        let range = src.range();
+        let range = src.range(&self.base);
         let same =
             self.base.get(range.start).is_some_and(|b| number < 16 && u32::from(*b) == (number << 3 | 2));
-        if same && range.end <= self.base.len() {
+        if same {
             self.splice_range(range);
-        } else if range.end <= self.base.len() {
+        } else {
             self.field(number, &self.base.slice(range));
         }
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::bad::Outcome;
 use super::wire::Fields;
 use crate::DataType;
 use crate::error::{Error, Result};
@@ -22,7 +23,7 @@ impl TypedData {
     pub(crate) fn to_raw(&self, dtype: DataType, count: usize) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         for field in &self.fields {
-            self.append(field, dtype, &mut out).map_err(Error::Tensor)?;
+            self.append(field, dtype, &mut out).map_err(|e| Error::Tensor(e.into_reason()))?;
         }
         if matches!(dtype.bits(), Some(2 | 4)) {
             // One byte of packed elements in each int32 (`TensorProto.int32_data`).
@@ -31,19 +32,19 @@ impl TypedData {
         Ok(out)
     }
 
-    fn append(&self, field: &Bytes, dtype: DataType, out: &mut Vec<u8>) -> Result<(), String> {
+    fn append(&self, field: &Bytes, dtype: DataType, out: &mut Vec<u8>) -> Outcome<()> {
         let Some(f) = Fields::new(field).next()? else { return Ok(()) };
         let wrong = || format!("{dtype} contents in field {}, which does not hold that type", f.number);
         match f.number {
             4 if matches!(dtype, DataType::FLOAT | DataType::COMPLEX64) => match f.payload() {
                 super::wire::Payload::Len(b) => out.extend_from_slice(b),
                 super::wire::Payload::Fixed32(v) => out.extend(v.to_le_bytes()),
-                _ => return Err(wrong()),
+                _ => return Err(wrong().into()),
             },
             10 if matches!(dtype, DataType::DOUBLE | DataType::COMPLEX128) => match f.payload() {
                 super::wire::Payload::Len(b) => out.extend_from_slice(b),
                 super::wire::Payload::Fixed64(v) => out.extend(v.to_le_bytes()),
-                _ => return Err(wrong()),
+                _ => return Err(wrong().into()),
             },
             5 => {
                 let mut v: Vec<i64> = Vec::new();
@@ -54,7 +55,7 @@ impl TypedData {
                     }
                     Some(16) => out.extend(v.iter().flat_map(|x| (*x as u16).to_le_bytes())),
                     Some(2 | 4 | 6 | 8) => out.extend(v.iter().map(|x| *x as u8)),
-                    _ => return Err(wrong()),
+                    _ => return Err(wrong().into()),
                 }
             }
             7 if dtype == DataType::INT64 => {
@@ -71,7 +72,7 @@ impl TypedData {
                     out.extend(v.iter().flat_map(|x| (*x as u32).to_le_bytes()));
                 }
             }
-            _ => return Err(wrong()),
+            _ => return Err(wrong().into()),
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::encoding::{WireType, decode_varint, encode_key, encode_varint};
 
+use super::bad::{Bad, Outcome};
 use crate::error::{Error, Result};
 
 /// Protobuf readers stop at a hundred nested messages, so a file beyond that is of no use to anybody.
@@ -46,14 +47,14 @@ impl<'a> Fields<'a> {
 
     /// The fields of a small message with many strings. Looking once whether it is ASCII saves looking at each:
     /// lengths and numbers are, too, as long as they are below 128.
-    pub fn of(field: &Field<'a>) -> Result<Self, String> {
+    pub fn of(field: &Field<'a>) -> Outcome<Self> {
         let buf = field.len()?;
         Ok(Fields { buf, ascii: field.ascii || buf.is_ascii() })
     }
 
     /// The next field; `None` at the end. The error says what is wrong, without the place.
     #[inline]
-    pub fn next(&mut self) -> Result<Option<Field<'a>>, String> {
+    pub fn next(&mut self) -> Outcome<Option<Field<'a>>> {
         // Nearly all there is: bytes fewer than 128, under a number below 16.
         if let [key, len, ..] = *self.buf
             && key & 0x87 == 2
@@ -70,11 +71,27 @@ impl<'a> Fields<'a> {
     }
 
     #[inline(never)]
-    fn any(&mut self) -> Result<Option<Field<'a>>, String> {
-        if self.buf.is_empty() {
-            return Ok(None);
-        }
+    fn any(&mut self) -> Outcome<Option<Field<'a>>> {
         let start = self.buf;
+        match *start {
+            [] => return Ok(None),
+            // Small numbers, and bytes of which there are more than a few.
+            [key, value, ..] if key & 0x87 == 0 && key > 7 && value < 0x80 => {
+                self.buf = &start[2..];
+                let (number, value) = (u32::from(key >> 3), u64::from(value));
+                let (kind, whole) = (WireType::Varint, &start[..2]);
+                return Ok(Some(Field { number, kind, ascii: self.ascii, value, whole }));
+            }
+            [key, low, high, ..] if key & 0x87 == 2 && key > 7 && low >= 0x80 && high < 0x80 => {
+                let len = usize::from(low & 0x7f) | usize::from(high) << 7;
+                if let Some((whole, rest)) = start.split_at_checked(len + 3) {
+                    self.buf = rest;
+                    let (number, kind) = (u32::from(key >> 3), WireType::LengthDelimited);
+                    return Ok(Some(Field { number, kind, ascii: self.ascii, value: 3, whole }));
+                }
+            }
+            _ => {}
+        }
         let (number, kind) = key(&mut self.buf)?;
         let value = match kind {
             WireType::Varint => varint(&mut self.buf)?,
@@ -105,10 +122,51 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The fields of one number, of which a message may have very many: where they begin, and how many are to come. They
+/// are walked over twice, which costs less than to note each of them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Run<'a> {
+    number: u32,
+    from: &'a [u8],
+    left: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Takes note of a field that a walk over the message has just met.
+    #[inline]
+    pub fn add(&mut self, message: &'a [u8], walk: &Fields<'a>, f: &Field<'a>) {
+        if self.left == 0 {
+            let start = message.len() - walk.buf.len() - f.whole.len();
+            (self.number, self.from) = (f.number, &message[start..]);
+        }
+        self.left += 1;
+    }
+
+    /// How many fields are to come.
+    pub fn len(&self) -> usize {
+        self.left
+    }
+
+    /// The next of them.
+    #[inline]
+    pub fn next(&mut self) -> Outcome<Option<Field<'a>>> {
+        let mut fields = Fields::new(self.from);
+        while self.left > 0
+            && let Some(f) = fields.next()?
+        {
+            if f.number == self.number {
+                (self.from, self.left) = (fields.buf, self.left - 1);
+                return Ok(Some(f));
+            }
+        }
+        Ok(None)
+    }
+}
+
 #[inline]
-fn key(buf: &mut &[u8]) -> Result<(u32, WireType), String> {
+fn key(buf: &mut &[u8]) -> Outcome<(u32, WireType)> {
     let key = varint(buf)?;
-    let number = u32::try_from(key >> 3).map_err(|_| "a field number out of range".to_string())?;
+    let number = u32::try_from(key >> 3).map_err(|_| "a field number out of range")?;
     if number == 0 {
         return Err("field number 0: not ONNX".into());
     }
@@ -119,7 +177,7 @@ fn key(buf: &mut &[u8]) -> Result<(u32, WireType), String> {
 
 /// Most numbers take one byte.
 #[inline]
-fn varint(buf: &mut &[u8]) -> Result<u64, String> {
+fn varint(buf: &mut &[u8]) -> Outcome<u64> {
     if let Some((&b, rest)) = buf.split_first()
         && b < 0x80
     {
@@ -129,17 +187,17 @@ fn varint(buf: &mut &[u8]) -> Result<u64, String> {
     long_varint(buf)
 }
 
-fn long_varint(buf: &mut &[u8]) -> Result<u64, String> {
-    decode_varint(buf).map_err(|_| "a number is cut short or too long".to_string())
+fn long_varint(buf: &mut &[u8]) -> Outcome<u64> {
+    decode_varint(buf).map_err(|_| "a number is cut short or too long".into())
 }
 
-fn fixed<const N: usize>(buf: &mut &[u8]) -> Result<[u8; N], String> {
+fn fixed<const N: usize>(buf: &mut &[u8]) -> Outcome<[u8; N]> {
     let (head, rest) = buf.split_first_chunk::<N>().ok_or("a number is cut short")?;
     *buf = rest;
     Ok(*head)
 }
 
-fn skip_group(buf: &mut &[u8], number: u32) -> Result<(), String> {
+fn skip_group(buf: &mut &[u8], number: u32) -> Outcome<()> {
     let mut open = vec![number];
     while let Some(&innermost) = open.last() {
         let (n, wire) = key(buf)?;
@@ -171,11 +229,6 @@ fn skip_group(buf: &mut &[u8], number: u32) -> Result<(), String> {
 }
 
 impl<'a> Field<'a> {
-    /// The field that these bytes, which a walk found, are the whole of.
-    pub fn again(whole: &'a [u8]) -> Result<Self, String> {
-        Fields::new(whole).next()?.ok_or_else(|| "an empty field".to_string())
-    }
-
     pub fn payload(&self) -> Payload<'a> {
         match self.kind {
             WireType::Varint => Payload::Varint(self.value),
@@ -187,7 +240,7 @@ impl<'a> Field<'a> {
     }
 
     #[inline]
-    pub fn len(&self) -> Result<&'a [u8], String> {
+    pub fn len(&self) -> Outcome<&'a [u8]> {
         match self.payload() {
             Payload::Len(b) => Ok(b),
             _ => Err(self.wrong()),
@@ -195,30 +248,30 @@ impl<'a> Field<'a> {
     }
 
     #[cold]
-    fn wrong(&self) -> String {
-        format!("field {} has the wrong wire type", self.number)
+    fn wrong(&self) -> Bad {
+        format!("field {} has the wrong wire type", self.number).into()
     }
 
     #[inline]
-    pub fn str(&self) -> Result<&'a str, String> {
+    pub fn str(&self) -> Outcome<&'a str> {
         let bytes = self.len()?;
         if self.ascii {
             // SAFETY: the field is part of a message of which every byte was seen to be ASCII.
             return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
         }
-        std::str::from_utf8(bytes).map_err(|e| format!("field {} is not UTF-8 ({e})", self.number))
+        std::str::from_utf8(bytes).map_err(|e| format!("field {} is not UTF-8 ({e})", self.number).into())
     }
 
-    pub fn int(&self) -> Result<i64, String> {
+    pub fn int(&self) -> Outcome<i64> {
         if self.kind == WireType::Varint { Ok(self.value as i64) } else { Err(self.wrong()) }
     }
 
     /// An `int32` or an enum: protobuf keeps the low 32 bits.
-    pub fn int32(&self) -> Result<i32, String> {
+    pub fn int32(&self) -> Outcome<i32> {
         Ok(self.int()? as i32)
     }
 
-    pub fn float(&self) -> Result<f32, String> {
+    pub fn float(&self) -> Outcome<f32> {
         match self.payload() {
             Payload::Fixed32(v) => Ok(f32::from_bits(v)),
             _ => Err(self.wrong()),
@@ -226,7 +279,7 @@ impl<'a> Field<'a> {
     }
 
     /// Appends the integers of a repeated field, packed or not.
-    pub fn ints(&self, out: &mut impl Extend<i64>) -> Result<(), String> {
+    pub fn ints(&self, out: &mut impl Extend<i64>) -> Outcome<()> {
         match self.payload() {
             Payload::Varint(v) => out.extend([v as i64]),
             Payload::Len(mut b) => {
@@ -240,13 +293,13 @@ impl<'a> Field<'a> {
     }
 
     /// Appends the floats of a repeated field, packed or not.
-    pub fn floats(&self, out: &mut Vec<f32>) -> Result<(), String> {
+    pub fn floats(&self, out: &mut Vec<f32>) -> Outcome<()> {
         match self.payload() {
             Payload::Fixed32(v) => out.push(f32::from_bits(v)),
             Payload::Len(b) => {
                 let (all, rest) = b.as_chunks::<4>();
                 if !rest.is_empty() {
-                    return Err(format!("field {} is cut short", self.number));
+                    return Err(format!("field {} is cut short", self.number).into());
                 }
                 out.extend(all.iter().map(|c| f32::from_le_bytes(*c)));
             }
@@ -259,16 +312,16 @@ impl<'a> Field<'a> {
 /// Splits a length-delimited field with its header into its number and payload.
 pub(crate) fn split_field(whole: &Bytes) -> Result<(u32, Bytes)> {
     let mut buf: &[u8] = whole;
-    let (number, _) = key(&mut buf).map_err(|e| Error::malformed("span", e))?;
-    varint(&mut buf).map_err(|e| Error::malformed("span", e))?;
+    let (number, _) = key(&mut buf).map_err(|e| Error::malformed("span", e.into_reason()))?;
+    varint(&mut buf).map_err(|e| Error::malformed("span", e.into_reason()))?;
     Ok((number, whole.slice(whole.len() - buf.len()..)))
 }
 
 /// A message in which the fields that `change` gives another payload for have it; all else stays as it is.
 pub(crate) fn rewritten(
     message: &[u8],
-    mut change: impl FnMut(&Field<'_>) -> Result<Option<Vec<u8>>, String>,
-) -> Result<Vec<u8>, String> {
+    mut change: impl FnMut(&Field<'_>) -> Outcome<Option<Vec<u8>>>,
+) -> Outcome<Vec<u8>> {
     let (mut out, mut fields) = (Vec::with_capacity(message.len()), Fields::new(message));
     while let Some(f) = fields.next()? {
         match change(&f)? {

@@ -54,7 +54,7 @@ fn model() -> Model {
     m.graphs[then.index()].sparse_initializers.push((sparse, Arc::new(tensor)));
     let mul = m.node_ids(then)[0];
     m.push_input_raw(mul, Some(sparse));
-    m.nodes[mul.index()].op_type = "Sum".into();
+    m.nodes[mul.index()].set_operator("Sum".into(), None);
     let (q, k) = (m.find_value(then, "q").unwrap(), m.find_value(then, "k").unwrap());
     m.values[k.index()].pins += 1;
     let mut dangling = Metadata::new();

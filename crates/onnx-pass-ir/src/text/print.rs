@@ -17,7 +17,7 @@ pub(super) fn model(m: &Model, options: &TextOptions) -> Result<String> {
     let graphs = m.live_graphs();
     let domains = |wanted: Option<&str>| {
         let nodes = graphs.iter().flat_map(|g| m.nodes(*g));
-        nodes.filter(|(_, n)| n.raw_domain.as_deref() == wanted).count()
+        nodes.filter(|(_, n)| n.operator.raw_domain.as_deref() == wanted).count()
     };
     let empty_domains = domains(Some("")) > domains(None);
     let plan = Plan::default();
@@ -340,15 +340,15 @@ impl<'m> Printer<'m> {
             self.name(name);
             self.push("] ");
         }
-        self.operands(&n.outputs);
-        self.push(if n.outputs.is_empty() { "= " } else { " = " });
+        self.operands(n.outputs());
+        self.push(if n.outputs().is_empty() { "= " } else { " = " });
         self.push(&operator);
         let graphs_inside = n.subgraphs().next().is_some();
         if !graphs_inside {
             self.attributes(&attributes, nesting)?;
         }
         self.push(" (");
-        self.operands(&n.inputs);
+        self.operands(n.inputs());
         self.push(")");
         if graphs_inside {
             self.attributes(&attributes, nesting)?;
@@ -368,18 +368,18 @@ impl<'m> Printer<'m> {
     /// Domain, operator and overload; a note for each that the syntax cannot carry.
     fn operator(&self, n: &Node, notes: &mut Vec<Kind>) -> String {
         let mut out = String::new();
-        match n.raw_domain.as_deref() {
+        match n.operator.raw_domain.as_deref() {
             None if self.empty_domains => notes.push(Kind::No("domain".into())),
             None => {}
             Some("") if self.empty_domains => {}
             Some(d) if words::is_dotted(d) => out.extend([d, "."]),
             Some(d) => notes.push(Kind::Set("domain".into(), d.into())),
         }
-        if words::is_ident(&n.op_type) {
-            out.push_str(&n.op_type);
+        if words::is_ident(n.op_type()) {
+            out.push_str(n.op_type());
         } else {
             out.push_str("Op");
-            notes.push(Kind::Set("op".into(), n.op_type.to_string()));
+            notes.push(Kind::Set("op".into(), n.op_type().to_string()));
         }
         match n.rare().overload.as_deref() {
             None => {}

@@ -75,14 +75,14 @@ fn odd() -> Model {
     m.graphs[0].sparse_initializers.push((sp, std::sync::Arc::new(sparse.clone())));
 
     let n = &mut m.nodes[mul.index()];
-    (n.name, n.raw_domain) = (text(""), text("my-domain/2"));
-    n.op_type = "aten::mul".into();
+    n.name = text("");
+    n.set_operator("aten::mul".into(), text("my-domain/2"));
     (n.rare_mut().doc, n.rare_mut().overload) = (text("a doc"), text("Tensor overload"));
     n.rare_mut().metadata.push(("pkg".into(), "a\u{1b}[31m\u{202e}b".into()));
     n.rare_mut().devices.push(ecow::EcoVec::from(b"\x0a\x02tp".as_slice()));
     n.rare_mut().rest = ecow::EcoVec::from([0xf8, 0x06, 0x02].as_slice());
     let typed = TypedData { fields: vec![Bytes::from_static(&[0x3a, 0x01, 0x07])] };
-    n.attributes = vec![
+    n.attributes = ecow::eco_vec![
         Attribute { doc: text("why"), ..Attribute::int("documented", 1) },
         Attribute::tensor("typed", Tensor::with_data(DataType::INT64, &[1], TensorData::Typed(typed))),
         Attribute::tensor("named", Tensor { name: text("a name"), ..Tensor::int64(&[], &[1]) }),
@@ -179,7 +179,7 @@ fn what_the_syntax_cannot_carry_is_noted_and_reads_back() {
 fn nodes_with_an_explicit_empty_domain_need_one_note() {
     let mut m = plain();
     for n in &mut m.nodes {
-        n.raw_domain = Some("".into());
+        n.set_operator(n.op_type().into(), Some("".into()));
         n.src = Span::NONE;
     }
     m.functions[0].src = Bytes::new();
@@ -263,8 +263,7 @@ proptest! {
         m.graphs[2].name = Some(names[1].as_str().into());
         let n = &mut m.nodes[first.index()];
         n.name = Some(names[2].as_str().into());
-        n.op_type = names[3].as_str().into();
-        n.raw_domain = Some(names[4].as_str().into());
+        n.set_operator(names[3].as_str().into(), Some(names[4].as_str().into()));
         n.attributes.push(Attribute::string(&names[5], &names[0]));
         n.rare_mut().metadata.push((names[1].as_str().into(), names[2].as_str().into()));
         m.nodes.iter_mut().for_each(|n| n.src = Span::NONE);
