@@ -103,7 +103,9 @@ impl Model {
 
     /// The ids of a graph's nodes, in order, for use while the graph changes.
     pub fn node_ids(&self, graph: GraphId) -> Vec<NodeId> {
-        self.nodes(graph).map(|(id, _)| id).collect()
+        let mut ids = Vec::with_capacity(self.graph(graph).node_count);
+        ids.extend(self.nodes(graph).map(|(id, _)| id));
+        ids
     }
 
     /// Every graph that is part of the model: the main graph and its subgraphs, then each function's, then

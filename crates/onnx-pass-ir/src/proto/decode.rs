@@ -173,6 +173,17 @@ impl<'a> Decoder<'a> {
         self.scopes.last()?.get(&self.model.values, name)
     }
 
+    /// As [`Decoder::here`], for a name that is likely to be that of the value at `guess`: what a node reads was often
+    /// made just before it, and declarations mostly stand in the order of the values.
+    #[inline]
+    fn here_or_at(&self, guess: usize, graph: GraphId, name: &str) -> Option<ValueId> {
+        match self.model.values.get(guess) {
+            // No other value of the graph has this name.
+            Some(v) if v.name == name && v.graph == graph && self.unique_names => Some(ValueId::new(guess)),
+            _ => self.here(name),
+        }
+    }
+
     fn define(&mut self, graph: GraphId, name: &'a str, def: Def) -> ValueId {
         let v = self.model.new_value_raw(graph, name.into(), def);
         self.sound &= def != Def::Undefined;
@@ -286,7 +297,8 @@ impl<'a> Decoder<'a> {
             match f.number {
                 1 => {
                     let (name, slot) = (f.str()?, n.inputs().len() as u32);
-                    let known = self.here(name);
+                    let last = self.model.values.len().wrapping_sub(1);
+                    let known = self.here_or_at(last, graph, name);
                     if known.is_none() && !name.is_empty() {
                         open.names.push((id, slot, name));
                     }
@@ -342,10 +354,12 @@ impl<'a> Decoder<'a> {
     fn value_infos(&mut self, mut run: Run<'a>, id: GraphId) -> Outcome<()> {
         let count = run.len();
         self.model.graphs[id.index()].value_info.reserve(count);
+        let mut guess = usize::MAX;
         while let Some(f) = run.next()? {
             let read = self.cx.value_info(&f, &mut self.types);
             let (name, info) = read.at(|| format!("value_info[{}]", count - run.len() - 1))?;
-            let known = self.here(name);
+            let known = self.here_or_at(guess, id, name);
+            guess = known.map_or(guess, |v| v.index() + 1);
             match known {
                 Some(v) if self.model.values[v.index()].info.is_none() => {
                     self.model.values[v.index()].info = Some(Box::new(info));

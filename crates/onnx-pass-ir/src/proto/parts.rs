@@ -121,7 +121,7 @@ impl Context {
 
     /// A `ValueInfoProto`: its name, and the rest.
     pub fn value_info<'a>(&self, f: &Field<'a>, types: &mut Types<'a>) -> Outcome<(&'a str, ValueInfo)> {
-        let mut fields = Fields::of(f)?;
+        let mut fields = Fields::new(f.len()?);
         let (mut name, mut info) = ("", ValueInfo::default());
         while let Some(f) = fields.next()? {
             match f.number {

@@ -234,17 +234,20 @@ impl<'a> Field<'a> {
             WireType::Varint => Payload::Varint(self.value),
             WireType::SixtyFourBit => Payload::Fixed64(self.value),
             WireType::ThirtyTwoBit => Payload::Fixed32(self.value as u32),
-            WireType::LengthDelimited => Payload::Len(self.whole.get(self.value as usize..).unwrap_or(&[])),
+            WireType::LengthDelimited => Payload::Len(self.bytes()),
             WireType::StartGroup | WireType::EndGroup => Payload::Group,
         }
     }
 
     #[inline]
     pub fn len(&self) -> Outcome<&'a [u8]> {
-        match self.payload() {
-            Payload::Len(b) => Ok(b),
-            _ => Err(self.wrong()),
-        }
+        if self.kind == WireType::LengthDelimited { Ok(self.bytes()) } else { Err(self.wrong()) }
+    }
+
+    /// What follows the header.
+    #[inline]
+    fn bytes(&self) -> &'a [u8] {
+        self.whole.get(self.value as usize..).unwrap_or_default()
     }
 
     #[cold]
@@ -255,8 +258,9 @@ impl<'a> Field<'a> {
     #[inline]
     pub fn str(&self) -> Outcome<&'a str> {
         let bytes = self.len()?;
-        if self.ascii {
-            // SAFETY: the field is part of a message of which every byte was seen to be ASCII.
+        // Looking for bytes beyond ASCII first is half the work.
+        if self.ascii || bytes.is_ascii() {
+            // SAFETY: the bytes are ASCII, or part of a message of which every byte was seen to be.
             return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
         }
         std::str::from_utf8(bytes).map_err(|e| format!("field {} is not UTF-8 ({e})", self.number).into())
