@@ -92,13 +92,6 @@ impl Model {
         id
     }
 
-    /// Puts a node at the end of its graph.
-    pub(crate) fn append_node_raw(&mut self, node: Node) {
-        let (id, graph) = (NodeId::new(self.nodes.len()), node.graph);
-        self.nodes.push(node);
-        self.link_raw(id, graph, None);
-    }
-
     /// Links a node into `graph`, before another node or at the end.
     pub(crate) fn link_raw(&mut self, id: NodeId, graph: GraphId, before: Option<NodeId>) {
         let prev = match before {

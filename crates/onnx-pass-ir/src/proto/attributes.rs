@@ -34,7 +34,8 @@ impl<'a> Decoder<'a> {
         let (mut name, mut doc, mut kind, mut reference) = (EcoString::new(), None, None, None);
         let (mut one, mut ints, mut graphs, mut lists) = (None, Vec::new(), Vec::new(), None::<Box<Lists>>);
         let (mut seen, mut unknown_type, mut rest) = (0u32, None, Rest::default());
-        while let Some(f) = fields.next()? {
+        let mut f = Field::none();
+        while fields.read(&mut f)? {
             let bit = if f.number < 32 { 1 << f.number & ANY_VALUE } else { 0 };
             if bit & !given != 0 {
                 rest.push(&f);

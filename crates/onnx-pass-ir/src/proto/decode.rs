@@ -130,7 +130,8 @@ impl<'a> Decoder<'a> {
         let mut fields = Fields::new(bytes);
         let (mut body, mut rest) = (Body::default(), Rest::default());
         let (mut name, mut doc, mut metadata) = (None, None, Metadata::new());
-        while let Some(f) = fields.next()? {
+        let mut f = Field::none();
+        while fields.read(&mut f)? {
             match f.number {
                 1 => body.nodes.add(bytes, &fields, &f),
                 2 => name = Some(f.str()?.into()),
@@ -239,7 +240,8 @@ impl<'a> Decoder<'a> {
         let mut open = Open::default();
         let (first, count) = (self.model.nodes.len(), run.len());
         self.expect(count);
-        while let Some(f) = run.next()? {
+        let mut f = Field::none();
+        while run.read(&mut f)? {
             let read = self.node(&f, graph, &mut open);
             read.at(|| format!("node[{}]", count - run.len() - 1))?;
         }
@@ -289,11 +291,13 @@ impl<'a> Decoder<'a> {
 
     fn node(&mut self, field: &Field<'a>, graph: GraphId, open: &mut Open<'a>) -> Outcome<()> {
         let mut fields = Fields::of(field)?;
-        // Subgraphs are read when all nodes of this graph are, so the next id is this node's.
-        let id = NodeId::new(self.model.nodes.len());
-        let mut n = Node::blank(graph);
+        // Subgraphs are read when all nodes of this graph are.
+        let id = self.model.new_node_raw(graph);
         let (mut op_type, mut domain) = ("", None);
-        while let Some(f) = fields.next()? {
+        let mut f = Field::none();
+        while fields.read(&mut f)? {
+            // It is filled where it stands: to hand it over when it is whole costs as much as to read it.
+            let n = &mut self.model.nodes[id.index()];
             match f.number {
                 1 => {
                     let (name, slot) = (f.str()?, n.inputs().len() as u32);
@@ -303,13 +307,13 @@ impl<'a> Decoder<'a> {
                         open.names.push((id, slot, name));
                     }
                     let pos = known.map_or(0, |v| self.model.add_use(v, Use::Node { node: id, slot }));
-                    n.operands.push_input(known, pos);
+                    self.model.nodes[id.index()].operands.push_input(known, pos);
                 }
                 2 => {
                     let (name, index) = (f.str()?, n.outputs().len() as u32);
                     let def = Def::Node { node: id, index };
                     let made = (!name.is_empty()).then(|| self.define(graph, name, def));
-                    n.operands.push_output(made);
+                    self.model.nodes[id.index()].operands.push_output(made);
                 }
                 3 => n.name = Some(f.str()?.into()),
                 4 => {
@@ -327,7 +331,10 @@ impl<'a> Decoder<'a> {
                     let a = self.attribute(&f, |index, payload| {
                         open.graphs.push(PendingGraph { node: id, attribute: k, index, payload });
                     });
-                    n.attributes.push(a.at(|| format!("attribute[{k}]"))?);
+                    match a {
+                        Ok(a) => self.model.nodes[id.index()].attributes.push(a),
+                        Err(e) => return Err(e).at(|| format!("attribute[{k}]")),
+                    }
                 }
                 6 => n.rare_mut().doc = Some(f.str()?.into()),
                 7 => domain = Some(f.str()?),
@@ -340,9 +347,10 @@ impl<'a> Decoder<'a> {
                 _ => n.rare_mut().rest.extend_from_slice(f.whole),
             }
         }
-        n.operator = self.operator(op_type, domain);
-        n.src = self.cx.span(field.whole);
-        self.model.append_node_raw(n);
+        let (operator, src) = (self.operator(op_type, domain), self.cx.span(field.whole));
+        let n = &mut self.model.nodes[id.index()];
+        (n.operator, n.src) = (operator, src);
+        self.model.link_raw(id, graph, None);
         Ok(())
     }
 
@@ -355,7 +363,8 @@ impl<'a> Decoder<'a> {
         let count = run.len();
         self.model.graphs[id.index()].value_info.reserve(count);
         let mut guess = usize::MAX;
-        while let Some(f) = run.next()? {
+        let mut f = Field::none();
+        while run.read(&mut f)? {
             let read = self.cx.value_info(&f, &mut self.types);
             let (name, info) = read.at(|| format!("value_info[{}]", count - run.len() - 1))?;
             let known = self.here_or_at(guess, id, name);

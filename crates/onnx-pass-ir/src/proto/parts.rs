@@ -123,7 +123,8 @@ impl Context {
     pub fn value_info<'a>(&self, f: &Field<'a>, types: &mut Types<'a>) -> Outcome<(&'a str, ValueInfo)> {
         let mut fields = Fields::new(f.len()?);
         let (mut name, mut info) = ("", ValueInfo::default());
-        while let Some(f) = fields.next()? {
+        let mut f = Field::none();
+        while fields.read(&mut f)? {
             match f.number {
                 1 => {
                     name = f.str()?;

@@ -53,8 +53,16 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field; `None` at the end. The error says what is wrong, without the place.
-    #[inline]
     pub fn next(&mut self) -> Outcome<Option<Field<'a>>> {
+        let mut f = Field::none();
+        Ok(self.read(&mut f)?.then_some(f))
+    }
+
+    /// As [`Fields::next`], into `f`; false at the end. For messages of which there are very many: a field that is
+    /// handed over from place to place costs more than what is read of it.
+    #[inline]
+    pub fn read(&mut self, f: &mut Field<'a>) -> Outcome<bool> {
+        f.ascii = self.ascii;
         // Nearly all there is: bytes fewer than 128, under a number below 16.
         if let [key, len, ..] = *self.buf
             && key & 0x87 == 2
@@ -63,37 +71,43 @@ impl<'a> Fields<'a> {
             && let Some((whole, rest)) = self.buf.split_at_checked(usize::from(len) + 2)
         {
             self.buf = rest;
-            let number = u32::from(key >> 3);
-            let kind = WireType::LengthDelimited;
-            return Ok(Some(Field { number, kind, ascii: self.ascii, value: 2, whole }));
+            f.number = u32::from(key >> 3);
+            f.kind = WireType::LengthDelimited;
+            f.value = 2;
+            f.whole = whole;
+            return Ok(true);
         }
-        self.any()
+        self.any(f)
     }
 
     #[inline(never)]
-    fn any(&mut self) -> Outcome<Option<Field<'a>>> {
+    fn any(&mut self, f: &mut Field<'a>) -> Outcome<bool> {
         let start = self.buf;
         match *start {
-            [] => return Ok(None),
+            [] => return Ok(false),
             // Small numbers, and bytes of which there are more than a few.
             [key, value, ..] if key & 0x87 == 0 && key > 7 && value < 0x80 => {
-                self.buf = &start[2..];
-                let (number, value) = (u32::from(key >> 3), u64::from(value));
-                let (kind, whole) = (WireType::Varint, &start[..2]);
-                return Ok(Some(Field { number, kind, ascii: self.ascii, value, whole }));
+                f.number = u32::from(key >> 3);
+                f.kind = WireType::Varint;
+                f.value = u64::from(value);
+                (f.whole, self.buf) = start.split_at(2);
+                return Ok(true);
             }
             [key, low, high, ..] if key & 0x87 == 2 && key > 7 && low >= 0x80 && high < 0x80 => {
                 let len = usize::from(low & 0x7f) | usize::from(high) << 7;
                 if let Some((whole, rest)) = start.split_at_checked(len + 3) {
                     self.buf = rest;
-                    let (number, kind) = (u32::from(key >> 3), WireType::LengthDelimited);
-                    return Ok(Some(Field { number, kind, ascii: self.ascii, value: 3, whole }));
+                    f.number = u32::from(key >> 3);
+                    f.kind = WireType::LengthDelimited;
+                    f.value = 3;
+                    f.whole = whole;
+                    return Ok(true);
                 }
             }
             _ => {}
         }
-        let (number, kind) = key(&mut self.buf)?;
-        let value = match kind {
+        (f.number, f.kind) = key(&mut self.buf)?;
+        f.value = match f.kind {
             WireType::Varint => varint(&mut self.buf)?,
             WireType::SixtyFourBit => u64::from_le_bytes(fixed(&mut self.buf)?),
             WireType::ThirtyTwoBit => u64::from(u32::from_le_bytes(fixed(&mut self.buf)?)),
@@ -110,15 +124,15 @@ impl<'a> Fields<'a> {
                 header as u64
             }
             WireType::StartGroup => {
-                skip_group(&mut self.buf, number)?;
+                skip_group(&mut self.buf, f.number)?;
                 0
             }
             WireType::EndGroup => {
                 return Err("a group ends that never began: damaged, or not an ONNX model".into());
             }
         };
-        let whole = &start[..start.len() - self.buf.len()];
-        Ok(Some(Field { number, kind, ascii: self.ascii, value, whole }))
+        f.whole = &start[..start.len() - self.buf.len()];
+        Ok(true)
     }
 }
 
@@ -147,19 +161,17 @@ impl<'a> Run<'a> {
         self.left
     }
 
-    /// The next of them.
+    /// The next of them, into `f`; false at the end.
     #[inline]
-    pub fn next(&mut self) -> Outcome<Option<Field<'a>>> {
+    pub fn read(&mut self, f: &mut Field<'a>) -> Outcome<bool> {
         let mut fields = Fields::new(self.from);
-        while self.left > 0
-            && let Some(f) = fields.next()?
-        {
+        while self.left > 0 && fields.read(f)? {
             if f.number == self.number {
                 (self.from, self.left) = (fields.buf, self.left - 1);
-                return Ok(Some(f));
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 }
 
@@ -229,6 +241,11 @@ fn skip_group(buf: &mut &[u8], number: u32) -> Outcome<()> {
 }
 
 impl<'a> Field<'a> {
+    /// A place for [`Fields::read`] to put one.
+    pub fn none() -> Self {
+        Field { number: 0, kind: WireType::Varint, ascii: false, value: 0, whole: &[] }
+    }
+
     pub fn payload(&self) -> Payload<'a> {
         match self.kind {
             WireType::Varint => Payload::Varint(self.value),
