@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use onnx_pass_ir::sym::{Expr, Facts};
 use onnx_pass_ir::{AttrValue, Attribute, DataType, GraphId, Model, Node, NodeId, Tensor, ValueId};
-use smallvec::SmallVec;
 
 use super::{Fact, Impossible, MAX_ITEMS, SymItems, SymShape};
 
@@ -16,12 +15,10 @@ pub struct NodeCx<'a> {
     pub id: NodeId,
     /// The node.
     pub node: &'a Node,
-    /// The version of the node's domain that is imported where it stands (1 when nothing is).
-    pub opset: i64,
-    /// What is known of the inputs; `None` where one is absent.
-    pub inputs: SmallVec<[Option<&'a Fact>; 4]>,
+    /// What is known of the model's values, the node's inputs among them.
+    pub facts: &'a [Fact],
     /// The answers, one an output. They start as nothing.
-    pub outputs: SmallVec<[Fact; 1]>,
+    pub outputs: &'a mut [Fact],
     /// What is known of symbols. Rules may add equalities that every run must satisfy.
     pub symbols: &'a mut Facts,
     /// Values of the attributes that the body of a function refers to, at this call.
@@ -37,8 +34,20 @@ pub struct NodeCx<'a> {
 
 impl<'a> NodeCx<'a> {
     /// What is known of input `k`, if it is there.
+    #[inline]
     pub fn input(&self, k: usize) -> Option<&'a Fact> {
-        self.inputs.get(k).copied().flatten()
+        self.facts.get(self.node.input(k)?.index())
+    }
+
+    /// What is known of the inputs that are there.
+    pub fn given(&self) -> impl Iterator<Item = &'a Fact> + use<'a> {
+        let facts = self.facts;
+        self.node.inputs().iter().flatten().filter_map(move |v| facts.get(v.index()))
+    }
+
+    /// The version of the node's domain that is imported where it stands (1 when nothing is).
+    pub fn opset(&self) -> i64 {
+        self.model.opset(self.node.graph(), self.node.domain()).unwrap_or(1)
     }
 
     /// True when input `k` is given.

@@ -105,19 +105,14 @@ pub(super) fn evaluate_node(
     inputs: &[Option<Arc<Tensor>>],
 ) -> Option<Vec<Option<Arc<Tensor>>>> {
     let node = model.node(id);
-    let facts = &a.facts;
-    let known = |v: &ValueId| facts.get(v.index());
+    let known = |v: &ValueId| a.facts.get(v.index()).cloned();
+    let outputs = node.outputs().iter().map(|v| v.as_ref().and_then(known).unwrap_or_default());
     let cx = NodeCx {
         model,
         id,
         node,
-        opset: model.opset(node.graph(), node.domain()).unwrap_or(1),
-        inputs: node.inputs().iter().map(|v| v.as_ref().and_then(known)).collect(),
-        outputs: node
-            .outputs()
-            .iter()
-            .map(|v| v.as_ref().and_then(known).cloned().unwrap_or_default())
-            .collect(),
+        facts: &a.facts,
+        outputs: &mut outputs.collect::<Vec<_>>(),
         symbols: &mut a.symbols,
         bindings: &[],
         impossible: &mut a.impossible,
@@ -178,6 +173,8 @@ pub(super) struct Walk<'m, 'a> {
     pub(super) callers: Vec<NodeId>,
     pub(super) bindings: Vec<Attribute>,
     pub(super) scope: String,
+    /// Room for the answers of one node, empty between nodes.
+    outputs: Vec<Fact>,
 }
 
 impl<'m, 'a> Walk<'m, 'a> {
@@ -195,6 +192,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             callers: Vec::new(),
             bindings: Vec::new(),
             scope: String::new(),
+            outputs: Vec::new(),
         }
     }
 
@@ -281,13 +279,13 @@ impl<'m, 'a> Walk<'m, 'a> {
         let deep = self.depth >= self.limit;
         if let Some(f) = self.model.callee(id) {
             if deep || self.calls.contains(&f) || self.budget == 0 {
-                return self.answer(id, Vec::new());
+                return self.answer(id, &mut []);
             }
             return self.call(id, f);
         }
         if n.domain().is_empty() && n.has_subgraphs() {
             if deep {
-                return self.answer(id, Vec::new());
+                return self.answer(id, &mut []);
             }
             match n.op_type() {
                 "If" => return self.branch(id),
@@ -299,29 +297,27 @@ impl<'m, 'a> Walk<'m, 'a> {
         }
         let Some(rule) = ops::rule(n.domain(), n.op_type()) else {
             self.note_unknown(id);
-            return self.answer(id, Vec::new());
+            return self.answer(id, &mut []);
         };
-        let opset = self.model.opset(n.graph(), n.domain()).unwrap_or(1);
-        let facts = &self.a.facts;
-        let outputs = {
-            let mut cx = NodeCx {
-                model: self.model,
-                id,
-                node: n,
-                opset,
-                inputs: n.inputs().iter().map(|v| v.and_then(|v| facts.get(v.index()))).collect(),
-                outputs: n.outputs().iter().map(|_| Fact::default()).collect(),
-                symbols: &mut self.a.symbols,
-                bindings: &self.bindings,
-                impossible: &mut self.a.impossible,
-                disputes: &mut self.a.disputes,
-                scope: &self.scope,
-            };
-            rule(&mut cx);
-            evaluate(&mut cx);
-            cx.outputs
+        let mut outputs = std::mem::take(&mut self.outputs);
+        outputs.resize_with(n.outputs().len(), Fact::default);
+        let mut cx = NodeCx {
+            model: self.model,
+            id,
+            node: n,
+            facts: &self.a.facts,
+            outputs: &mut outputs,
+            symbols: &mut self.a.symbols,
+            bindings: &self.bindings,
+            impossible: &mut self.a.impossible,
+            disputes: &mut self.a.disputes,
+            scope: &self.scope,
         };
-        self.answer(id, outputs);
+        rule(&mut cx);
+        evaluate(&mut cx);
+        self.answer(id, &mut outputs);
+        outputs.clear();
+        self.outputs = outputs;
     }
 
     fn note_unknown(&mut self, id: NodeId) {
@@ -332,33 +328,30 @@ impl<'m, 'a> Walk<'m, 'a> {
         }
     }
 
-    /// Stores what was found of a node's outputs.
-    pub(super) fn answer(&mut self, id: NodeId, found: impl IntoIterator<Item = Fact>) {
-        let outputs = self.model.node(id).outputs();
-        let mut found = found.into_iter();
-        for v in outputs {
-            let fact = found.next().unwrap_or_default();
-            if let Some(v) = *v {
-                let fact = self.settle(v, fact);
-                self.a.set(v, fact);
-            }
+    /// Stores what was found of a node's outputs, and leaves nothing in its place.
+    pub(super) fn answer(&mut self, id: NodeId, found: &mut [Fact]) {
+        for (k, v) in self.model.node(id).outputs().iter().enumerate() {
+            let Some(v) = *v else { continue };
+            let mut fact = found.get_mut(k).map(std::mem::take).unwrap_or_default();
+            self.settle(v, &mut fact);
+            self.a.set(v, fact);
         }
     }
 
     /// Weighs what was computed against what is declared.
-    fn settle(&mut self, v: ValueId, mut fact: Fact) -> Fact {
+    fn settle(&mut self, v: ValueId, fact: &mut Fact) {
         if let Some(plain) = fact.shape.as_ref().and_then(|s| self.a.symbols.simplify_all(s)) {
             fact.shape = Some(plain.into());
         }
-        let Some(declared) = self.model.declared_type(v) else { return fact };
+        let Some(declared) = self.model.declared_type(v) else { return };
         let Some(t) = declared.as_tensor() else {
             if fact.other.is_none() && fact.shape.is_none() {
                 fact.other = other_fact(self.model, v, declared, &self.scope).map(Box::new);
             }
-            return fact;
+            return;
         };
         if fact.other.is_some() {
-            return fact;
+            return;
         }
         let elem = declared.elem();
         match (fact.dtype, elem) {
@@ -366,16 +359,16 @@ impl<'m, 'a> Walk<'m, 'a> {
             (Some(a), Some(b)) if a != b => self.contradict(v, None, b.to_string(), a.to_string()),
             _ => {}
         }
-        let Some(dims) = t.shape.as_ref().map(|s| s.dims.as_slice()) else { return fact };
+        let Some(dims) = t.shape.as_ref().map(|s| s.dims.as_slice()) else { return };
         let Some(shape) = fact.shape.clone() else {
             let evidence = |(axis, d)| self.evidence(v, axis, d);
             fact.shape = Some(dims.iter().enumerate().map(evidence).collect());
-            return fact;
+            return;
         };
         if shape.len() != dims.len() {
             let text = |n: usize| format!("rank {n}");
             self.contradict(v, None, text(dims.len()), text(shape.len()));
-            return fact;
+            return;
         }
         for (axis, d) in dims.iter().enumerate() {
             if let Some(told) = self.settle_dim(v, axis, d, &shape[axis]) {
@@ -386,7 +379,6 @@ impl<'m, 'a> Walk<'m, 'a> {
                 }
             }
         }
-        fact
     }
 
     /// Holds a computed length to the declared one; gives what is known instead, where the declaration tells
@@ -460,18 +452,19 @@ fn evaluate(cx: &mut NodeCx<'_>) {
         let count = f.shape.as_deref().and_then(count);
         count.is_some_and(|n| (0..=MAX_EVALUATED as i64 / 8).contains(&n))
     };
-    if !cx.outputs.iter().any(few) || !cx.inputs.iter().flatten().all(|f| few(f)) {
+    if !cx.outputs.iter().any(few) || !cx.given().all(few) {
         return;
     }
     if cx.outputs.iter().all(|f| f.tensor.is_some() || f.const_items().is_some()) {
         return;
     }
-    if !cx.inputs.iter().flatten().all(|f| f.is_constant()) {
+    if !cx.given().all(Fact::is_constant) {
         return;
     }
-    let mut inputs: Vec<Option<Arc<Tensor>>> = Vec::with_capacity(cx.inputs.len());
-    for f in &cx.inputs {
-        match f {
+    let count = cx.node.inputs().len();
+    let mut inputs: Vec<Option<Arc<Tensor>>> = Vec::with_capacity(count);
+    for k in 0..count {
+        match cx.input(k) {
             None => inputs.push(None),
             Some(f) => match f.constant() {
                 Some(t) => inputs.push(Some(t)),

@@ -16,8 +16,8 @@ pub(super) fn broadcasting(cx: &mut NodeCx<'_>) {
     let dtype = if logic { Some(DataType::BOOL) } else { common_dtype(cx) };
     let mut shape = cx.shared_shape(0);
     // Before opset 7, and in PRelu always, the others are broadcast to the first.
-    if cx.opset >= 7 && op != "PRelu" {
-        for k in 1..cx.inputs.len() {
+    if cx.opset() >= 7 && op != "PRelu" {
+        for k in 1..cx.node.inputs().len() {
             shape = match (shape, cx.shared_shape(k)) {
                 (Some(a), Some(b)) => Some(cx.broadcast_shared(a, b)),
                 _ => None,
@@ -25,11 +25,11 @@ pub(super) fn broadcasting(cx: &mut NodeCx<'_>) {
         }
     }
     cx.set_shared(0, dtype, shape);
-    if cx.inputs.len() == 2
+    if cx.node.inputs().len() == 2
         && let Some(items) = binary_items(cx, op)
     {
         put_items(cx, items);
-    } else if cx.inputs.len() == 1
+    } else if cx.node.inputs().len() == 1
         && matches!(op, "Max" | "Min" | "Sum")
         && let Some(items) = cx.items(0)
     {
@@ -42,7 +42,7 @@ fn common_dtype(cx: &NodeCx<'_>) -> Option<DataType> {
     if cx.node.op_type() == "Pow" {
         return cx.dtype(0);
     }
-    (0..cx.inputs.len()).find_map(|k| cx.dtype(k))
+    (0..cx.node.inputs().len()).find_map(|k| cx.dtype(k))
 }
 
 /// Adds contents to the answer where its shape is all numbers and fits them.

@@ -6,15 +6,17 @@ use super::super::super::strided::sizes;
 use super::super::super::{Fact, MAX_ITEMS, NodeCx};
 
 pub(super) fn concat(cx: &mut NodeCx<'_>) {
-    let dtype = (0..cx.inputs.len()).find_map(|k| cx.dtype(k));
-    let Some(rank) = (0..cx.inputs.len()).find_map(|k| cx.rank(k)) else { return cx.set(0, dtype, None) };
-    let Some(axis) = cx.int("axis").or((cx.opset < 4).then_some(1)).and_then(|a| NodeCx::axis(a, rank))
+    let dtype = (0..cx.node.inputs().len()).find_map(|k| cx.dtype(k));
+    let Some(rank) = (0..cx.node.inputs().len()).find_map(|k| cx.rank(k)) else {
+        return cx.set(0, dtype, None);
+    };
+    let Some(axis) = cx.int("axis").or((cx.opset() < 4).then_some(1)).and_then(|a| NodeCx::axis(a, rank))
     else {
         return cx.set(0, dtype, None);
     };
     let mut out: Vec<Option<Expr>> = vec![None; rank];
     let mut sum = Some(Expr::ZERO);
-    for k in 0..cx.inputs.len() {
+    for k in 0..cx.node.inputs().len() {
         let Some(dims) = cx.shape(k).filter(|d| d.len() == rank) else {
             sum = None;
             continue;
@@ -44,7 +46,7 @@ fn join_items(cx: &mut NodeCx<'_>, axis: usize) {
     let outer: usize = to[..axis].iter().product::<i64>() as usize;
     let inner: usize = to[axis + 1..].iter().product::<i64>() as usize;
     let mut parts: Vec<(usize, Option<super::super::super::SymItems>)> = Vec::new();
-    for k in 0..cx.inputs.len() {
+    for k in 0..cx.node.inputs().len() {
         let Some(own) = cx.input(k).and_then(Fact::const_shape).and_then(|d| sizes(&d)) else { return };
         let Some(len) = own.get(axis) else { return };
         parts.push((len * inner, cx.items(k)));

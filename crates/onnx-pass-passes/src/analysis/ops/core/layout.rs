@@ -36,7 +36,7 @@ pub(super) fn relabel(cx: &mut NodeCx<'_>, shape: Option<Vec<Expr>>) {
 
 pub(super) fn reshape(cx: &mut NodeCx<'_>) {
     let target: Option<Vec<Option<Expr>>> = match cx.int_list("shape") {
-        Some(v) if cx.opset < 5 => Some(v.iter().map(|x| Some(Expr::constant(*x))).collect()),
+        Some(v) if cx.opset() < 5 => Some(v.iter().map(|x| Some(Expr::constant(*x))).collect()),
         _ => cx.items(1).map(|i| i.to_vec()).or_else(|| {
             let n = usize::try_from(cx.shape(1)?.first()?.as_const()?).ok().filter(|n| *n <= 64)?;
             Some(vec![None; n])
