@@ -10,8 +10,10 @@ impl Model {
         if self.values[v.index()].def == Def::Removed {
             return;
         }
-        let name = self.values[v.index()].name.clone();
-        self.unremember_name(&name);
+        if self.names.is_some() {
+            let name = self.values[v.index()].name.clone();
+            self.unremember_name(&name);
+        }
         let value = &mut self.values[v.index()];
         value.def = Def::Removed;
         value.init = None;
@@ -60,28 +62,33 @@ impl Model {
             )));
         }
         self.touch(node);
-        let mut doomed = vec![node];
-        while let Some(n) = doomed.pop() {
-            let outputs: Vec<ValueId> = self.node(n).outputs.iter().flatten().copied().collect();
-            for v in outputs {
-                self.mark_removed(v);
-            }
-            for slot in 0..self.node(n).inputs.len() {
-                let (v, pos) = (self.node(n).inputs[slot], self.node(n).use_pos[slot]);
-                if let Some(v) = v {
-                    self.drop_use(v, pos);
-                }
-            }
-            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
-                doomed.extend(self.dismantle(g));
-            }
-            let x = &mut self.nodes[n.index()];
-            x.inputs.clear();
-            x.use_pos.clear();
-            x.attributes.clear();
-            self.unlink_raw(n);
+        let mut inner = self.take_out(node);
+        while let Some(n) = inner.pop() {
+            inner.extend(self.take_out(n));
         }
         Ok(())
+    }
+
+    /// Takes a node out of its graph, and the graphs in it apart; gives the nodes in them, which are to go next.
+    fn take_out(&mut self, node: NodeId) -> Vec<NodeId> {
+        for k in 0..self.node(node).outputs.len() {
+            if let Some(v) = self.node(node).output(k) {
+                self.mark_removed(v);
+            }
+        }
+        for slot in 0..self.node(node).inputs.len() {
+            let n = self.node(node);
+            if let (Some(v), pos) = (n.inputs[slot], n.use_pos[slot]) {
+                self.drop_use(v, pos);
+            }
+        }
+        let n = &mut self.nodes[node.index()];
+        n.inputs.clear();
+        n.use_pos.clear();
+        let attributes = std::mem::take(&mut n.attributes);
+        self.unlink_raw(node);
+        let graphs = attributes.iter().flat_map(|a| a.value.graphs());
+        graphs.flat_map(|g| self.dismantle(*g)).collect()
     }
 
     /// Takes a graph apart; gives the nodes in it, which are to be removed next.
@@ -127,22 +134,7 @@ impl Model {
         let graph = self.functions[f.index()].graph;
         let mut doomed = self.dismantle(graph);
         while let Some(n) = doomed.pop() {
-            for slot in 0..self.node(n).inputs.len() {
-                let (v, pos) = (self.node(n).inputs[slot], self.node(n).use_pos[slot]);
-                if let Some(v) = v {
-                    self.drop_use(v, pos);
-                }
-            }
-            for v in self.node(n).outputs.clone().into_iter().flatten() {
-                self.mark_removed(v);
-            }
-            for g in self.node(n).subgraphs().collect::<Vec<_>>() {
-                doomed.extend(self.dismantle(g));
-            }
-            let x = &mut self.nodes[n.index()];
-            x.inputs.clear();
-            x.use_pos.clear();
-            self.unlink_raw(n);
+            doomed.extend(self.take_out(n));
         }
         self.functions[f.index()].live = false;
         self.revision += 1;

@@ -153,18 +153,25 @@ impl Facts {
 
     /// As [`Facts::simplify`], of many; `None` when all are as simple as they can be.
     pub fn simplify_all(&self, all: &[Expr]) -> Option<Vec<Expr>> {
-        let simpler = |e: &Expr| match &e.0 {
-            Repr::Const(_) => None,
-            Repr::Sym(name) => self.solved.get(name).cloned(),
-            Repr::Poly(_) if !self.concerns(e) => None,
-            Repr::Poly(_) => Some(self.simplify(e)).filter(|new| new != e),
-        };
-        let (first, new) = all.iter().enumerate().find_map(|(i, e)| Some((i, simpler(e)?)))?;
+        if self.solved.is_empty() && self.rewrites.is_empty() && self.ranges.is_empty() {
+            return None;
+        }
+        let (first, new) = all.iter().enumerate().find_map(|(i, e)| Some((i, self.simpler(e)?)))?;
         let mut out = Vec::with_capacity(all.len());
         out.extend_from_slice(&all[..first]);
         out.push(new);
         out.extend(all[first + 1..].iter().map(|e| self.simplify(e)));
         Some(out)
+    }
+
+    /// As [`Facts::simplify`]; `None` when it is as simple as it can be.
+    pub fn simpler(&self, e: &Expr) -> Option<Expr> {
+        match &e.0 {
+            Repr::Const(_) => None,
+            Repr::Sym(name) => self.solved.get(name).cloned(),
+            Repr::Poly(_) if !self.concerns(e) => None,
+            Repr::Poly(_) => Some(self.simplify(e)).filter(|new| new != e),
+        }
     }
 
     /// Whether both are always equal (`true`) or never (`false`), if either is known.

@@ -168,7 +168,7 @@ impl<'a> NodeCx<'a> {
     /// there are too many or none is known).
     pub fn set_items(&mut self, k: usize, dtype: DataType, dims: &[i64], items: Vec<Option<Expr>>) {
         let shape = dims.iter().map(|d| Expr::constant(*d)).collect();
-        let mut fact = Fact::tensor(Some(dtype), Some(shape));
+        let mut fact = Fact { dtype: Some(dtype), shape: Some(shape), ..Fact::default() };
         let fits = items.len() <= MAX_ITEMS && items.len() as i64 == dims.iter().product::<i64>();
         if fits && (items.is_empty() || items.iter().any(Option::is_some)) {
             fact.items = Some(items.into());

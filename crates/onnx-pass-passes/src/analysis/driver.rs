@@ -8,9 +8,10 @@ use onnx_pass_ir::{
     ValueId,
 };
 use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
 
 use super::cx::made_up;
-use super::{Analysis, Contradiction, Fact, NodeCx, OtherFact, is_made_up, ops};
+use super::{Analysis, Contradiction, Fact, NodeCx, OtherFact, SymItems, is_made_up, ops};
 use crate::fold;
 
 /// Subgraphs and calls deeper than this are not entered; what they give is taken as declared.
@@ -38,12 +39,8 @@ pub(super) fn analyse(model: &Model, given: &Facts) -> Analysis {
 }
 
 fn walk_all(model: &Model, given: &Facts, disputed: FxHashSet<(ValueId, usize)>) -> Analysis {
-    let mut a = Analysis {
-        facts: vec![Fact::default(); model.value_capacity()],
-        symbols: given.clone(),
-        disputed,
-        ..Analysis::default()
-    };
+    let mut a = Analysis { symbols: given.clone(), disputed, ..Analysis::default() };
+    a.facts.resize_with(model.value_capacity(), Fact::default);
     with_stack(model, |limit| {
         let mut walk = Walk::new(model, &mut a, limit);
         walk.model();
@@ -83,8 +80,8 @@ pub(super) fn update(a: &mut Analysis, model: &Model, node: NodeId) -> bool {
     if a.facts.len() < model.value_capacity() {
         a.facts.resize_with(model.value_capacity(), Fact::default);
     }
-    let outputs: Vec<ValueId> = model.node(node).outputs().iter().flatten().copied().collect();
-    let before: Vec<Fact> = outputs.iter().map(|v| a.fact(*v).clone()).collect();
+    let outputs = || model.node(node).outputs().iter().flatten();
+    let before: SmallVec<[Fact; 1]> = outputs().map(|v| a.fact(*v).clone()).collect();
     if !a.alternatives.is_empty() {
         Walk::new(model, a, SHALLOW).note_alternatives(node, None, &[]);
     }
@@ -94,7 +91,7 @@ pub(super) fn update(a: &mut Analysis, model: &Model, node: NodeId) -> bool {
     } else {
         Walk::new(model, a, SHALLOW).node(node);
     }
-    outputs.iter().zip(&before).any(|(v, old)| a.fact(*v) != old)
+    outputs().zip(&before).any(|(v, old)| a.fact(*v) != old)
 }
 
 /// Computes a node's outputs from these contents of its inputs.
@@ -173,8 +170,8 @@ pub(super) struct Walk<'m, 'a> {
     pub(super) callers: Vec<NodeId>,
     pub(super) bindings: Vec<Attribute>,
     pub(super) scope: String,
-    /// Room for the answers of one node, empty between nodes.
-    outputs: Vec<Fact>,
+    /// Room for the answers of one node; between nodes nothing is in it.
+    room: Vec<Fact>,
 }
 
 impl<'m, 'a> Walk<'m, 'a> {
@@ -192,7 +189,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             callers: Vec::new(),
             bindings: Vec::new(),
             scope: String::new(),
-            outputs: Vec::new(),
+            room: Vec::new(),
         }
     }
 
@@ -240,12 +237,9 @@ impl<'m, 'a> Walk<'m, 'a> {
             if let Some(new) = fact.shape.as_ref().and_then(|s| symbols.simplify_all(s)) {
                 fact.shape = Some(new.into());
             }
-            if let Some(items) = fact.items.as_ref().filter(|i| i.iter().flatten().any(|e| !e.is_const())) {
-                let new: Vec<Option<Expr>> =
-                    items.iter().map(|e| e.as_ref().map(|e| symbols.simplify(e))).collect();
-                if new[..] != items[..] {
-                    fact.items = Some(new.into());
-                }
+            let simpler = |i: &&SymItems| i.iter().flatten().any(|e| symbols.simpler(e).is_some());
+            if let Some(items) = fact.items.as_ref().filter(simpler) {
+                fact.items = Some(items.iter().map(|e| e.as_ref().map(|e| symbols.simplify(e))).collect());
             }
         }
         for x in self.a.alternatives.values_mut() {
@@ -299,14 +293,17 @@ impl<'m, 'a> Walk<'m, 'a> {
             self.note_unknown(id);
             return self.answer(id, &mut []);
         };
-        let mut outputs = std::mem::take(&mut self.outputs);
-        outputs.resize_with(n.outputs().len(), Fact::default);
+        let mut room = std::mem::take(&mut self.room);
+        if room.len() < n.outputs().len() {
+            room.resize_with(n.outputs().len(), Fact::default);
+        }
+        let outputs = &mut room[..n.outputs().len()];
         let mut cx = NodeCx {
             model: self.model,
             id,
             node: n,
             facts: &self.a.facts,
-            outputs: &mut outputs,
+            outputs,
             symbols: &mut self.a.symbols,
             bindings: &self.bindings,
             impossible: &mut self.a.impossible,
@@ -315,9 +312,8 @@ impl<'m, 'a> Walk<'m, 'a> {
         };
         rule(&mut cx);
         evaluate(&mut cx);
-        self.answer(id, &mut outputs);
-        outputs.clear();
-        self.outputs = outputs;
+        self.answer(id, &mut room);
+        self.room = room;
     }
 
     fn note_unknown(&mut self, id: NodeId) {
@@ -331,8 +327,8 @@ impl<'m, 'a> Walk<'m, 'a> {
     /// Stores what was found of a node's outputs, and leaves nothing in its place.
     pub(super) fn answer(&mut self, id: NodeId, found: &mut [Fact]) {
         for (k, v) in self.model.node(id).outputs().iter().enumerate() {
-            let Some(v) = *v else { continue };
             let mut fact = found.get_mut(k).map(std::mem::take).unwrap_or_default();
+            let Some(v) = *v else { continue };
             self.settle(v, &mut fact);
             self.a.set(v, fact);
         }

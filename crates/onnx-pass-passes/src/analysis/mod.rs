@@ -86,13 +86,12 @@ impl Fact {
 
     /// What is known of a tensor with these contents.
     pub fn of_tensor(t: &Arc<Tensor>) -> Self {
-        let shape: Vec<Expr> = t.dims.iter().map(|d| Expr::constant(*d)).collect();
         let small = t.len().is_ok_and(|n| n <= MAX_ITEMS);
         let whole = t.dtype.is_integer() || t.dtype == DataType::BOOL;
         let items = if small && whole { t.to_i64s().ok() } else { None };
         Fact {
             dtype: Some(t.dtype),
-            shape: Some(shape.into()),
+            shape: Some(t.dims.iter().map(|d| Expr::constant(*d)).collect()),
             items: items.map(|v| v.into_iter().map(|x| Some(Expr::constant(x))).collect()),
             tensor: Some(t.clone()),
             other: None,

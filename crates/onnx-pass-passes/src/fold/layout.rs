@@ -18,6 +18,9 @@ pub fn transposes(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), P
     let n = m.node(node);
     let Some(inner) = n.input(0).and_then(|v| m.value(v).producer()) else { return Ok(()) };
     let first = m.node(inner);
+    if !first.is("Transpose") && !first.is("ConstantOfShape") {
+        return Ok(());
+    }
     let (Some(perm), Some(x)) = (permutation(n.ints("perm")), first.input(0)) else { return Ok(()) };
     if first.is("ConstantOfShape") {
         return transposed_splat(m, a, node, inner, &perm);
@@ -25,9 +28,6 @@ pub fn transposes(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), P
     let Some(inner_perm) = permutation(first.ints("perm")).filter(|p| p.len() == perm.len()) else {
         return Ok(());
     };
-    if !first.is("Transpose") {
-        return Ok(());
-    }
     let perm: Vec<i64> = perm.iter().map(|p| inner_perm[*p] as i64).collect();
     m.set_input(node, 0, Some(x));
     m.set_attribute(node, Attribute::ints("perm", &perm))?;

@@ -219,13 +219,13 @@ fn neutral_operand(
 /// Whether a constant holds this number alone (+0 for zero).
 fn is_all(m: &Model, v: ValueId, wanted: f64) -> bool {
     let Some(t) = m.constant(v) else { return false };
-    if t.byte_len().is_none_or(|n| n > 4096) || t.is_empty() {
-        return false;
-    }
     // Most are told by their first number.
     if let (DataType::FLOAT, TensorData::Raw(raw)) = (t.dtype, &t.data)
         && raw.first_chunk().is_some_and(|c| f64::from(f32::from_le_bytes(*c)).to_bits() != wanted.to_bits())
     {
+        return false;
+    }
+    if t.byte_len().is_none_or(|n| n > 4096) || t.is_empty() {
         return false;
     }
     if let Ok(f) = t.to_f64s() {
