@@ -87,8 +87,11 @@ impl Model {
         n.use_pos.clear();
         let attributes = std::mem::take(&mut n.attributes);
         self.unlink_raw(node);
-        let graphs = attributes.iter().flat_map(|a| a.value.graphs());
-        graphs.flat_map(|g| self.dismantle(*g)).collect()
+        let mut inner = Vec::new();
+        for g in attributes.iter().flat_map(|a| a.value.graphs()) {
+            inner.extend(self.dismantle(*g));
+        }
+        inner
     }
 
     /// Takes a graph apart; gives the nodes in it, which are to be removed next.

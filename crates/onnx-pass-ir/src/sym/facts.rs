@@ -50,9 +50,17 @@ pub struct Facts {
 struct Rewrite {
     from: Mono,
     to: Expr,
+    /// The symbols of `from`.
+    about: BTreeSet<EcoString>,
 }
 
 impl Rewrite {
+    fn new(from: Mono, to: Expr) -> Self {
+        let mut rule = Rewrite { from, to, about: BTreeSet::new() };
+        rule.about = rule.left_side().symbols();
+        rule
+    }
+
     fn left_side(&self) -> Expr {
         Expr::from_terms(vec![Term { mono: self.from.clone(), coef: 1 }])
     }
@@ -238,7 +246,8 @@ impl Facts {
     fn concerns(&self, e: &Expr) -> bool {
         let ranges = !self.ranges.is_empty() && subst::has_operations(e);
         let symbols = ranges || !self.solved.is_empty();
-        !self.rewrites.is_empty()
+        // Only what has all of a monomial in it can be rewritten.
+        self.rewrites.iter().any(|rule| rule.about.iter().all(|name| e.mentions(name)))
             || symbols
                 && !subst::visit_symbols(e, &mut |name| {
                     !(self.solved.contains_key(name) || ranges && self.ranges.contains_key(name))
@@ -484,7 +493,7 @@ fn orient(e: &Expr) -> Option<Rewrite> {
         }
         let rest = poly::add_scaled(&terms, std::slice::from_ref(term), -1)?;
         let to = poly::add_scaled(&[], &rest, -term.coef).map(Expr::from_terms)?;
-        Some(Rewrite { from: term.mono.clone(), to })
+        Some(Rewrite::new(term.mono.clone(), to))
     };
     // The leading monomial, unless what replaces it holds it, or part of it, in an operation.
     let leading = terms.first().and_then(rule).filter(|rule| {

@@ -168,12 +168,17 @@ impl<'a> NodeCx<'a> {
     /// there are too many or none is known).
     pub fn set_items(&mut self, k: usize, dtype: DataType, dims: &[i64], items: Vec<Option<Expr>>) {
         let shape = dims.iter().map(|d| Expr::constant(*d)).collect();
-        let mut fact = Fact { dtype: Some(dtype), shape: Some(shape), ..Fact::default() };
-        let fits = items.len() <= MAX_ITEMS && items.len() as i64 == dims.iter().product::<i64>();
+        self.set_shared(k, Some(dtype), Some(shape));
+        self.add_items(k, items);
+    }
+
+    /// Adds symbolic contents to answer `k`, whose shape is set (left out when there are too many or none is known).
+    pub fn add_items(&mut self, k: usize, items: Vec<Option<Expr>>) {
+        let Some(out) = self.outputs.get_mut(k) else { return };
+        let fits = items.len() <= MAX_ITEMS && out.count() == Some(items.len());
         if fits && (items.is_empty() || items.iter().any(Option::is_some)) {
-            fact.items = Some(items.into());
+            out.items = Some(items.into());
         }
-        self.set_fact(k, fact);
     }
 
     /// A symbol for a length that is not known before the model runs: axis `axis` of output `k`. The same at

@@ -356,7 +356,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             _ => {}
         }
         let Some(dims) = t.shape.as_ref().map(|s| s.dims.as_slice()) else { return };
-        let Some(shape) = fact.shape.clone() else {
+        let Some(shape) = &mut fact.shape else {
             let evidence = |(axis, d)| self.evidence(v, axis, d);
             fact.shape = Some(dims.iter().enumerate().map(evidence).collect());
             return;
@@ -367,27 +367,19 @@ impl<'m, 'a> Walk<'m, 'a> {
             return;
         }
         for (axis, d) in dims.iter().enumerate() {
+            if is_declared(&shape[axis], d) {
+                continue;
+            }
             if let Some(told) = self.settle_dim(v, axis, d, &shape[axis]) {
-                let dims = fact.shape.get_or_insert_with(|| shape.clone());
-                // The first change makes a copy, which is then this value's own.
-                if let Some(dim) = Arc::make_mut(dims).get_mut(axis) {
-                    *dim = told;
-                }
+                // What other values share is copied at the first change, and then this value's own.
+                Arc::make_mut(shape)[axis] = told;
             }
         }
     }
 
-    /// Holds a computed length to the declared one; gives what is known instead, where the declaration tells
+    /// Holds a computed length to the declared one, which is not the same; gives what is known instead, where the declaration tells
     /// more.
     fn settle_dim(&mut self, v: ValueId, axis: usize, declared: &Dim, computed: &Expr) -> Option<Expr> {
-        let as_declared = match declared {
-            Dim::Known(n) => computed.as_const() == Some(*n),
-            Dim::Symbol(s) => computed.as_symbol() == Some(s),
-            Dim::Unknown => false,
-        };
-        if as_declared {
-            return None;
-        }
         let unknown = computed.as_symbol().is_some_and(is_made_up);
         if unknown && *computed == made_up(self.model, v, axis, &self.scope) {
             // Of a node with a body "not known" can mean that its ways differ, which no declaration mends.
@@ -434,6 +426,16 @@ impl<'m, 'a> Walk<'m, 'a> {
     }
 }
 
+/// Whether a length is just what is declared.
+#[inline]
+fn is_declared(computed: &Expr, declared: &Dim) -> bool {
+    match declared {
+        Dim::Known(n) => computed.as_const() == Some(*n),
+        Dim::Symbol(s) => computed.as_symbol() == Some(s),
+        Dim::Unknown => false,
+    }
+}
+
 /// The symbols that the main graph's inputs declare.
 fn declared_symbols(model: &Model) -> FxHashSet<onnx_pass_ir::EcoString> {
     let inputs = model.graph(model.main()).inputs();
@@ -443,11 +445,7 @@ fn declared_symbols(model: &Model) -> FxHashSet<onnx_pass_ir::EcoString> {
 
 /// Computes the contents of the outputs where all inputs are known numbers and few.
 fn evaluate(cx: &mut NodeCx<'_>) {
-    let few = |f: &Fact| {
-        let count = |dims: &[Expr]| dims.iter().try_fold(1i64, |n, d| n.checked_mul(d.as_const()?));
-        let count = f.shape.as_deref().and_then(count);
-        count.is_some_and(|n| (0..=MAX_EVALUATED as i64 / 8).contains(&n))
-    };
+    let few = |f: &Fact| f.count().is_some_and(|n| n <= MAX_EVALUATED / 8);
     if !cx.outputs.iter().any(few) || !cx.given().all(few) {
         return;
     }

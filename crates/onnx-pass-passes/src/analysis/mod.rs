@@ -98,6 +98,12 @@ impl Fact {
         }
     }
 
+    /// The number of elements, if every dim is a number.
+    pub fn count(&self) -> Option<usize> {
+        let length = |d: &Expr| usize::try_from(d.as_const()?).ok();
+        self.shape.as_ref()?.iter().try_fold(1usize, |n, d| n.checked_mul(length(d)?))
+    }
+
     /// The contents, if every element is the same number in every run.
     pub fn constant(&self) -> Option<Arc<Tensor>> {
         if self.tensor.is_some() {
@@ -238,6 +244,7 @@ impl Analysis {
     }
 
     /// Records what is known of a value that a pass made, so that the analysis stays of use.
+    #[inline]
     pub fn set(&mut self, v: ValueId, fact: Fact) {
         if self.facts.len() <= v.index() {
             self.facts.resize_with(v.index() + 1, Fact::default);

@@ -115,7 +115,8 @@ impl Folder<'_> {
                 continue;
             }
             steps = steps.saturating_sub(1);
-            if self.passes_by(m, n) {
+            let fitting = self.fitting(m, n);
+            if !fitting.constants && !fitting.identities {
                 continue;
             }
             let readers = readers(m, n);
@@ -125,7 +126,7 @@ impl Folder<'_> {
                 Vec::new()
             };
             let start = m.revision();
-            let known = self.node(m, n)?;
+            let known = self.node(m, n, fitting)?;
             if m.revision() == start {
                 continue;
             }
@@ -148,16 +149,19 @@ impl Folder<'_> {
         Ok(())
     }
 
-    /// Whether no rule can fit a node, as is seen without looking at what stands around it: so with most.
-    fn passes_by(&self, m: &Model, n: NodeId) -> bool {
+    /// The rules that may fit a node, as is seen without looking at what stands around it: with most nodes none.
+    fn fitting(&self, m: &Model, n: NodeId) -> Rules {
         let rules = self.rules;
-        !(rules.constants && (constants::concern(m, &self.analysis, n) || targets::concern(m, n))
-            || rules.identities && rules::concern(m, &self.analysis, n))
+        Rules {
+            constants: rules.constants
+                && (constants::concern(m, &self.analysis, n) || targets::concern(m, n)),
+            identities: rules.identities && rules::concern(m, &self.analysis, n),
+            ..rules
+        }
     }
 
-    /// Applies the rules to a node. Gives whether the analysis is up to date with what they made of it.
-    fn node(&mut self, m: &mut Model, n: NodeId) -> Result<bool, PassError> {
-        let rules = self.rules;
+    /// Applies rules to a node. Gives whether the analysis is up to date with what they made of it.
+    fn node(&mut self, m: &mut Model, n: NodeId, rules: Rules) -> Result<bool, PassError> {
         if rules.constants && constants::fold(m, &mut self.analysis, n, rules.max_bytes)? {
             self.stale = true;
             self.cx.count("results folded to constants", 1);

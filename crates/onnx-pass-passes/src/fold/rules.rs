@@ -20,11 +20,8 @@ pub fn concern(m: &Model, a: &Analysis, node: NodeId) -> bool {
     is_for && n.domain().is_empty()
 }
 
-/// Applies the first rule that fits a node. Gives the operand that its readers read now, where it handed one on.
+/// Applies the first rule that fits a node that one [`concern`]s. Gives the operand that its readers read now, where it handed one on.
 pub fn apply(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<Option<ValueId>, PassError> {
-    if !concern(m, a, node) {
-        return Ok(None);
-    }
     if m.node(node).is("Concat") {
         drop_empty(m, a, node)?;
     }

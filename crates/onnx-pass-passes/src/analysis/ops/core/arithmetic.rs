@@ -69,9 +69,8 @@ fn common_dtype(cx: &NodeCx<'_>) -> Option<DataType> {
 /// Adds contents to the answer where its shape is all numbers and fits them.
 fn put_items(cx: &mut NodeCx<'_>, items: Vec<Item>) {
     let Some(out) = cx.outputs.first_mut() else { return };
-    let fits = out.const_shape().and_then(|d| sizes(&d)).map(|d| d.iter().product::<usize>());
     let whole = out.dtype.is_some_and(|t| t.is_integer() || t == DataType::BOOL);
-    if whole && fits == Some(items.len()) && (items.is_empty() || items.iter().any(Option::is_some)) {
+    if whole && out.count() == Some(items.len()) && (items.is_empty() || items.iter().any(Option::is_some)) {
         out.items = Some(items.into());
     }
 }
@@ -260,8 +259,8 @@ pub(super) fn select(cx: &mut NodeCx<'_>) {
         _ => None,
     };
     cx.set_shared(0, dtype, shape);
-    let dims = cx.outputs.first().and_then(Fact::const_shape).and_then(|d| sizes(&d));
-    let Some(dims) = dims.filter(|d| d.iter().product::<usize>() <= MAX_ITEMS) else { return };
+    let few = cx.outputs.first().filter(|f| f.count().is_some_and(|n| n <= MAX_ITEMS));
+    let Some(dims) = few.and_then(Fact::const_shape).and_then(|d| sizes(&d)) else { return };
     let (Some(c), Some(a), Some(b)) = (cx.input(0), cx.input(1), cx.input(2)) else { return };
     let all = (broadcast_items(c, &dims), broadcast_items(a, &dims), broadcast_items(b, &dims));
     let (Some(c), Some(a), Some(b)) = all else { return };

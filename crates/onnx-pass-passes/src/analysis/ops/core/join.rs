@@ -37,8 +37,9 @@ pub(super) fn concat(cx: &mut NodeCx<'_>) {
 
 fn join_items(cx: &mut NodeCx<'_>, axis: usize) {
     let Some(to) = cx.outputs.first().and_then(Fact::const_shape) else { return };
-    let fits = sizes(&to).is_some_and(|d| d.iter().product::<usize>() <= MAX_ITEMS);
-    let Some(dtype) = cx.outputs.first().and_then(|f| f.dtype).filter(|_| fits) else { return };
+    let count = cx.outputs.first().and_then(Fact::count);
+    let Some(count) = count.filter(|n| *n <= MAX_ITEMS) else { return };
+    let Some(dtype) = cx.outputs.first().and_then(|f| f.dtype) else { return };
     if !dtype.is_integer() && dtype != onnx_pass_ir::DataType::BOOL {
         return;
     }
@@ -51,7 +52,7 @@ fn join_items(cx: &mut NodeCx<'_>, axis: usize) {
         let Some(len) = own.get(axis) else { return };
         parts.push((len * inner, cx.items(k)));
     }
-    let mut items = Vec::new();
+    let mut items = Vec::with_capacity(count);
     for row in 0..outer {
         for (len, part) in &parts {
             match part {
@@ -60,5 +61,5 @@ fn join_items(cx: &mut NodeCx<'_>, axis: usize) {
             }
         }
     }
-    cx.set_items(0, dtype, &to, items);
+    cx.add_items(0, items);
 }

@@ -23,14 +23,13 @@ pub(super) fn relabel(cx: &mut NodeCx<'_>, shape: Option<Vec<Expr>>) {
         (_, shape) => Fact::tensor(f.dtype, shape),
     };
     if let Some(items) = &f.items
-        && let Some(dims) = out.const_shape()
-        && sizes(&dims).map(|d| d.iter().product()) == Some(items.len())
+        && out.count() == Some(items.len())
     {
         out.items = Some(items.clone());
     }
     if let Some(t) = &f.tensor
         && let Some(dims) = out.const_shape()
-        && t.len().ok() == sizes(&dims).map(|d| d.iter().product())
+        && t.len().ok() == out.count()
     {
         out.tensor = Some(t.reshaped(&dims).shared());
     }
@@ -208,9 +207,13 @@ pub(super) fn unsqueeze(cx: &mut NodeCx<'_>) {
     let new: Option<Vec<usize>> = axes.iter().map(|a| NodeCx::axis(*a, rank)).collect();
     let Some(new) = new else { return relabel(cx, None) };
     let mut rest = dims.iter();
-    let out: Option<Vec<Expr>> =
-        (0..rank).map(|i| if new.contains(&i) { Some(Expr::ONE) } else { rest.next().cloned() }).collect();
-    relabel(cx, out);
+    let mut out = Vec::with_capacity(rank);
+    for i in 0..rank {
+        let d = if new.contains(&i) { Some(&Expr::ONE) } else { rest.next() };
+        let Some(d) = d else { return relabel(cx, None) };
+        out.push(d.clone());
+    }
+    relabel(cx, Some(out));
 }
 
 /// The order of a Transpose's axes, checked.
@@ -227,9 +230,7 @@ pub(super) fn transpose(cx: &mut NodeCx<'_>) {
     let (Some(dims), Some(perm)) = (cx.shape(0), perm) else { return cx.set(0, dtype, None) };
     cx.set_shared(0, dtype, Some(perm.iter().map(|p| dims[*p].clone()).collect()));
     let (Some(items), Some(from)) = (cx.items(0), cx.input(0).and_then(Fact::const_shape)) else { return };
-    let (Some(from), Some(dtype)) = (sizes(&from), dtype) else { return };
+    let Some(from) = sizes(&from) else { return };
     let view = Strided::dense(&from).permuted(&perm);
-    let out = view.places().into_iter().map(|i| items.get(i).cloned().flatten()).collect();
-    let to: Vec<i64> = view.dims.iter().map(|d| *d as i64).collect();
-    cx.set_items(0, dtype, &to, out);
+    cx.add_items(0, view.places().into_iter().map(|i| items.get(i).cloned().flatten()).collect());
 }
