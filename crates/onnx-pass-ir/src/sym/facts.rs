@@ -208,6 +208,22 @@ impl Facts {
         }
     }
 
+    /// The lower bound alone: half the work of [`Facts::bounds`].
+    pub fn least(&self, e: &Expr) -> Option<i64> {
+        match &e.0 {
+            Repr::Const(v) => Some(*v),
+            _ => self.least_of(&self.simplify(e)),
+        }
+    }
+
+    /// Whether `a <= b` always, as far as is known: half the work of [`Facts::le`].
+    pub fn surely_le(&self, a: &Expr, b: &Expr) -> bool {
+        match (a.as_const(), b.as_const()) {
+            (Some(a), Some(b)) => a <= b,
+            _ => self.least_of(&self.difference(b, a)).is_some_and(|least| least >= 0),
+        }
+    }
+
     /// Whether `a <= b` always (`true`) or never (`false`), if either is known.
     pub fn le(&self, a: &Expr, b: &Expr) -> Option<bool> {
         if let (Some(a), Some(b)) = (a.as_const(), b.as_const()) {
@@ -273,7 +289,16 @@ impl Facts {
 
     /// The bounds of a simplified expression.
     fn bounds_of(&self, e: &Expr) -> Range {
-        let mut best = bounds::bounds(e, &|name| self.range(name));
+        self.narrowed(e, bounds::bounds(e, &|name| self.range(name)))
+    }
+
+    /// The lower bound of a simplified expression.
+    fn least_of(&self, e: &Expr) -> Option<i64> {
+        self.narrowed(e, (bounds::lower(e, &|name| self.range(name)), None)).0
+    }
+
+    /// Bounds of a simplified expression, narrowed by what is known beyond the ranges of its symbols.
+    fn narrowed(&self, e: &Expr, mut best: Range) -> Range {
         if !matches!(e.0, Repr::Poly(_)) {
             return best;
         }

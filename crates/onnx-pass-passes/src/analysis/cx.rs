@@ -202,30 +202,34 @@ impl<'a> NodeCx<'a> {
 
     /// The lesser of two lengths.
     pub fn min(&self, a: &Expr, b: &Expr) -> Expr {
-        match (self.symbols.le(a, b), self.symbols.le(b, a)) {
-            (Some(true), _) => a.clone(),
-            (_, Some(true)) => b.clone(),
-            _ => a.min(b),
+        if self.symbols.surely_le(a, b) {
+            a.clone()
+        } else if self.symbols.surely_le(b, a) {
+            b.clone()
+        } else {
+            a.min(b)
         }
     }
 
     /// The greater of two lengths.
     pub fn max(&self, a: &Expr, b: &Expr) -> Expr {
-        match (self.symbols.le(a, b), self.symbols.le(b, a)) {
-            (Some(true), _) => b.clone(),
-            (_, Some(true)) => a.clone(),
-            _ => a.max(b),
+        if self.symbols.surely_le(a, b) {
+            b.clone()
+        } else if self.symbols.surely_le(b, a) {
+            a.clone()
+        } else {
+            a.max(b)
         }
     }
 
     /// True when the expression is at least 0 in every run.
     pub fn nonneg(&self, e: &Expr) -> bool {
-        e.is_nonneg() || self.symbols.bounds(e).0.is_some_and(|lo| lo >= 0)
+        e.is_nonneg() || self.symbols.least(e).is_some_and(|lo| lo >= 0)
     }
 
     /// True when the expression is at least 1 in every run.
     pub fn positive(&self, e: &Expr) -> bool {
-        e.is_positive() || self.symbols.bounds(e).0.is_some_and(|lo| lo >= 1)
+        e.is_positive() || self.symbols.least(e).is_some_and(|lo| lo >= 1)
     }
 
     /// Of two lengths that must agree the plainer one; notes that they must.
@@ -262,7 +266,7 @@ impl<'a> NodeCx<'a> {
         if let Some(d) = unless_zero(a, b).or_else(|| unless_zero(b, a)) {
             return d;
         }
-        let over_one = |s: &Facts, e: &Expr| s.bounds(e).0.is_some_and(|lo| lo > 1);
+        let over_one = |s: &Facts, e: &Expr| s.least(e).is_some_and(|lo| lo > 1);
         if over_one(self.symbols, a) && over_one(self.symbols, b) {
             // Neither can be stretched.
             return self.agree(a, b);
@@ -277,15 +281,17 @@ impl<'a> NodeCx<'a> {
         a.max(b)
     }
 
+    /// Whether one shape broadcast to another is seen at a look to be that other.
+    pub fn covers(big: &[Expr], small: &[Expr]) -> bool {
+        let skip = big.len().checked_sub(small.len());
+        skip.is_some_and(|skip| big[skip..].iter().zip(small).all(|(x, y)| y.is_one() || x == y))
+    }
+
     /// As [`NodeCx::broadcast`], of shapes of which the greater is mostly the answer.
     pub fn broadcast_shared(&mut self, a: SymShape, b: SymShape) -> SymShape {
-        let covers = |big: &[Expr], small: &[Expr]| {
-            let skip = big.len().checked_sub(small.len());
-            skip.is_some_and(|skip| big[skip..].iter().zip(small).all(|(x, y)| y.is_one() || x == y))
-        };
-        if covers(&a, &b) {
+        if Self::covers(&a, &b) {
             a
-        } else if covers(&b, &a) {
+        } else if Self::covers(&b, &a) {
             b
         } else {
             self.broadcast(&a, &b).into()

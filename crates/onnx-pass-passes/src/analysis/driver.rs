@@ -377,8 +377,8 @@ impl<'m, 'a> Walk<'m, 'a> {
         }
     }
 
-    /// Holds a computed length to the declared one, which is not the same; gives what is known instead, where the declaration tells
-    /// more.
+    /// Holds a computed length to the declared one, which is another; gives what is known instead, where the
+    /// declaration tells more.
     fn settle_dim(&mut self, v: ValueId, axis: usize, declared: &Dim, computed: &Expr) -> Option<Expr> {
         let unknown = computed.as_symbol().is_some_and(is_made_up);
         if unknown && *computed == made_up(self.model, v, axis, &self.scope) {

@@ -136,9 +136,12 @@ impl Folder<'_> {
             if steps == 0 {
                 break;
             }
+            // What was inlined comes before the node.
+            if m.is_live_node(n) {
+                queue.push_first(n);
+            }
             let moved = inner.into_iter().filter(|i| m.is_live_node(*i) && m.node(*i).graph() == g);
-            let again: Vec<NodeId> = moved.chain(m.is_live_node(n).then_some(n)).collect();
-            again.into_iter().rev().for_each(|x| queue.push_first(x));
+            moved.rev().for_each(|x| queue.push_first(x));
             readers.into_iter().for_each(|x| queue.push_last(x));
         }
         if self.rules.common {

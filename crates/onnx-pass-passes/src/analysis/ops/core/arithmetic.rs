@@ -34,14 +34,20 @@ pub(super) fn sloping(cx: &mut NodeCx<'_>) {
 fn broadcasting(cx: &mut NodeCx<'_>, dtype: Option<DataType>) {
     let count = cx.node.inputs().len();
     let mut shape = cx.shared_shape(0);
-    // Before opset 7 the others are broadcast to the first.
-    if count > 1 && cx.opset() >= 7 {
-        for k in 1..count {
-            shape = match (shape, cx.shared_shape(k)) {
-                (Some(a), Some(b)) => Some(cx.broadcast_shared(a, b)),
-                _ => None,
-            };
+    for k in 1..count {
+        if let (Some(a), Some(b)) = (&shape, cx.shape(k))
+            && NodeCx::covers(a, b)
+        {
+            continue;
         }
+        // Before opset 7 the others are broadcast to the first.
+        if cx.opset() < 7 {
+            break;
+        }
+        shape = match (shape, cx.shared_shape(k)) {
+            (Some(a), Some(b)) => Some(cx.broadcast_shared(a, b)),
+            _ => None,
+        };
     }
     cx.set_shared(0, dtype, shape);
     combine_items(cx);

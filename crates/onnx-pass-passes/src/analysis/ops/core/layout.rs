@@ -73,7 +73,7 @@ pub(super) fn reshape(cx: &mut NodeCx<'_>) {
         (open, doubtful) = (SmallVec::from_slice(&[*axis]), SmallVec::new());
     }
     // One that has nothing to do with the data may be another length in a run without elements.
-    if let (true, Some(from)) = (open.is_empty(), from) {
+    if let (true, false, Some(from)) = (open.is_empty(), doubtful.is_empty(), from) {
         let known = product(from).symbols();
         for axis in &doubtful {
             if out[*axis].symbols().is_disjoint(&known) {
@@ -117,7 +117,7 @@ fn others(dims: &[Expr], axis: usize) -> impl Iterator<Item = &Expr> {
 }
 
 fn is_positive(cx: &NodeCx<'_>, e: &Expr) -> bool {
-    cx.symbols.bounds(e).0.is_some_and(|least| least > 0)
+    cx.symbols.least(e).is_some_and(|least| least > 0)
 }
 
 /// Whether an element of a target is the length that comes out in every run: it is no 0 that copies another length.
