@@ -204,7 +204,7 @@ impl Verifier<'_> {
     /// only then.
     fn no_other_uses(&mut self) {
         let m = self.m;
-        let entered: usize = m.values().map(|(_, value)| value.uses.len()).sum();
+        let entered: usize = m.values.iter().map(|value| value.uses.len()).sum();
         if self.findings.is_empty() && entered == self.uses {
             return;
         }

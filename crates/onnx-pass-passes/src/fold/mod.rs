@@ -119,7 +119,7 @@ impl Folder<'_> {
             if !fitting.constants && !fitting.identities {
                 continue;
             }
-            let readers = readers(m, n);
+            let mut readers = readers(m, n);
             let inner: Vec<NodeId> = if m.node(n).has_subgraphs() {
                 m.node(n).subgraphs().flat_map(|b| m.node_ids(b)).collect()
             } else {
@@ -142,6 +142,7 @@ impl Folder<'_> {
             }
             let moved = inner.into_iter().filter(|i| m.is_live_node(*i) && m.node(*i).graph() == g);
             moved.rev().for_each(|x| queue.push_first(x));
+            readers.sort_unstable();
             readers.into_iter().for_each(|x| queue.push_last(x));
         }
         if self.rules.common {
@@ -260,7 +261,7 @@ impl Queue {
     }
 }
 
-/// The nodes of the same graph that read a node's results.
+/// The nodes that read a node's results, each as often as it does.
 fn readers(m: &Model, n: NodeId) -> SmallVec<[NodeId; 8]> {
     let mut out = SmallVec::new();
     for v in m.node(n).outputs().iter().flatten() {
@@ -270,7 +271,5 @@ fn readers(m: &Model, n: NodeId) -> SmallVec<[NodeId; 8]> {
             }
         }
     }
-    out.sort_unstable();
-    out.dedup();
     out
 }

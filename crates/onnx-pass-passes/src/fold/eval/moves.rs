@@ -116,7 +116,7 @@ fn concat(cx: &NodeCx<'_>, inputs: Inputs<'_>) -> Option<Tensor> {
     let first = parts.first()?;
     let w = width(first.dtype)?;
     let rank = first.dims.len();
-    let axis = NodeCx::axis(cx.int("axis").or((cx.opset() < 4).then_some(1))?, rank)?;
+    let axis = NodeCx::axis(cx.int("axis").or_else(|| (cx.opset() < 4).then_some(1))?, rank)?;
     let out = target(cx)?;
     let outer: usize = out.get(..axis)?.iter().product();
     let mut rows = Vec::with_capacity(parts.len());

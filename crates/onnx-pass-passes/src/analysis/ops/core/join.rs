@@ -10,7 +10,8 @@ pub(super) fn concat(cx: &mut NodeCx<'_>) {
     let Some(rank) = (0..cx.node.inputs().len()).find_map(|k| cx.rank(k)) else {
         return cx.set(0, dtype, None);
     };
-    let Some(axis) = cx.int("axis").or((cx.opset() < 4).then_some(1)).and_then(|a| NodeCx::axis(a, rank))
+    let Some(axis) =
+        cx.int("axis").or_else(|| (cx.opset() < 4).then_some(1)).and_then(|a| NodeCx::axis(a, rank))
     else {
         return cx.set(0, dtype, None);
     };
