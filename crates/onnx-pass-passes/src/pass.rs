@@ -239,8 +239,9 @@ impl PassContext {
         if n == 0 {
             return;
         }
-        match self.counters.get_mut(what) {
-            Some(count) => *count += n,
+        // There are few, and many a thing is counted one by one.
+        match self.counters.iter_mut().find(|(name, _)| *name == what) {
+            Some((_, count)) => *count += n,
             None => {
                 self.counters.insert(what.to_string(), n);
             }

@@ -1,7 +1,7 @@
 //! Names: fresh ones, and those of values.
 
 use ecow::{EcoString, eco_format};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::error::{Error, Result};
 use crate::model::*;
@@ -32,7 +32,9 @@ impl Model {
     /// How many values and nodes have each name.
     fn names(&mut self) -> &mut FxHashMap<EcoString, Named> {
         if self.names.is_none() {
-            let mut counts: FxHashMap<EcoString, Named> = FxHashMap::default();
+            let room = self.values.len() + self.nodes.len();
+            let mut counts: FxHashMap<EcoString, Named> =
+                FxHashMap::with_capacity_and_hasher(room, FxBuildHasher);
             for v in self.values.iter().filter(|v| v.def != Def::Removed) {
                 counts.entry(v.name.clone()).or_default().values += 1;
             }

@@ -72,7 +72,7 @@ impl Model {
     }
 
     /// Device configurations name the operands that they shard.
-    fn redirect_shards(&mut self, node: NodeId, old: ValueId, new: ValueId) {
+    pub(super) fn redirect_shards(&mut self, node: NodeId, old: ValueId, new: ValueId) {
         let n = &self.nodes[node.index()];
         if n.rare().devices.is_empty() || n.inputs().contains(&Some(old)) {
             return;

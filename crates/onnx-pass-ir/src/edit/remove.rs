@@ -10,8 +10,10 @@ impl Model {
         if self.values[v.index()].def == Def::Removed {
             return;
         }
-        let name = self.values[v.index()].name.clone();
-        self.unremember_name(&name);
+        if self.names.is_some() {
+            let name = self.values[v.index()].name.clone();
+            self.unremember_name(&name);
+        }
         let value = &mut self.values[v.index()];
         value.def = Def::Removed;
         value.init = None;
@@ -85,13 +87,13 @@ impl Model {
                 self.drop_use(v, self.node(n).operands.use_pos()[slot]);
             }
         }
-        for g in self.node(n).subgraphs().collect::<Vec<_>>() {
-            doomed.extend(self.dismantle(g));
-        }
         let x = &mut self.nodes[n.index()];
         x.operands.clear_inputs();
-        x.attributes.clear();
+        let attributes = std::mem::take(&mut x.attributes);
         self.unlink_raw(n);
+        for g in attributes.iter().flat_map(|a| a.value.graphs()) {
+            doomed.extend(self.dismantle(*g));
+        }
     }
 
     /// Takes a graph apart; gives the nodes in it, which are to be removed next.

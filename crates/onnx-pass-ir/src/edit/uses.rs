@@ -11,10 +11,18 @@ impl Model {
         if old == new {
             return;
         }
-        let uses: Vec<Use> = self.value(old).uses.to_vec();
-        for u in uses {
-            if let Use::Node { node, slot } = u {
-                self.set_input(node, slot as usize, Some(new));
+        for u in std::mem::take(&mut self.values[old.index()].uses) {
+            match u {
+                Use::Node { node, slot } => {
+                    let pos = self.add_use(new, u);
+                    self.nodes[node.index()].operands.set_input(slot as usize, Some(new), pos);
+                    self.redirect_shards(node, old, new);
+                    self.touch(node);
+                }
+                Use::Output { graph, index } => {
+                    let pos = self.add_use(old, u);
+                    self.graphs[graph.index()].outputs[index as usize].use_pos = pos;
+                }
             }
         }
     }

@@ -50,9 +50,17 @@ pub struct Facts {
 struct Rewrite {
     from: Mono,
     to: Expr,
+    /// The symbols of `from`.
+    about: BTreeSet<EcoString>,
 }
 
 impl Rewrite {
+    fn new(from: Mono, to: Expr) -> Self {
+        let mut rule = Rewrite { from, to, about: BTreeSet::new() };
+        rule.about = rule.left_side().symbols();
+        rule
+    }
+
     fn left_side(&self) -> Expr {
         Expr::from_terms(vec![Term { mono: self.from.clone(), coef: 1 }])
     }
@@ -153,18 +161,25 @@ impl Facts {
 
     /// As [`Facts::simplify`], of many; `None` when all are as simple as they can be.
     pub fn simplify_all(&self, all: &[Expr]) -> Option<Vec<Expr>> {
-        let simpler = |e: &Expr| match &e.0 {
-            Repr::Const(_) => None,
-            Repr::Sym(name) => self.solved.get(name).cloned(),
-            Repr::Poly(_) if !self.concerns(e) => None,
-            Repr::Poly(_) => Some(self.simplify(e)).filter(|new| new != e),
-        };
-        let (first, new) = all.iter().enumerate().find_map(|(i, e)| Some((i, simpler(e)?)))?;
+        if self.solved.is_empty() && self.rewrites.is_empty() && self.ranges.is_empty() {
+            return None;
+        }
+        let (first, new) = all.iter().enumerate().find_map(|(i, e)| Some((i, self.simpler(e)?)))?;
         let mut out = Vec::with_capacity(all.len());
         out.extend_from_slice(&all[..first]);
         out.push(new);
         out.extend(all[first + 1..].iter().map(|e| self.simplify(e)));
         Some(out)
+    }
+
+    /// As [`Facts::simplify`]; `None` when it is as simple as it can be.
+    pub fn simpler(&self, e: &Expr) -> Option<Expr> {
+        match &e.0 {
+            Repr::Const(_) => None,
+            Repr::Sym(name) => self.solved.get(name).cloned(),
+            Repr::Poly(_) if !self.concerns(e) => None,
+            Repr::Poly(_) => Some(self.simplify(e)).filter(|new| new != e),
+        }
     }
 
     /// Whether both are always equal (`true`) or never (`false`), if either is known.
@@ -190,6 +205,22 @@ impl Facts {
         match &e.0 {
             Repr::Const(v) => (Some(*v), Some(*v)),
             _ => self.bounds_of(&self.simplify(e)),
+        }
+    }
+
+    /// The lower bound alone: half the work of [`Facts::bounds`].
+    pub fn least(&self, e: &Expr) -> Option<i64> {
+        match &e.0 {
+            Repr::Const(v) => Some(*v),
+            _ => self.least_of(&self.simplify(e)),
+        }
+    }
+
+    /// Whether `a <= b` always, as far as is known: half the work of [`Facts::le`].
+    pub fn surely_le(&self, a: &Expr, b: &Expr) -> bool {
+        match (a.as_const(), b.as_const()) {
+            (Some(a), Some(b)) => a <= b,
+            _ => self.least_of(&self.difference(b, a)).is_some_and(|least| least >= 0),
         }
     }
 
@@ -231,7 +262,8 @@ impl Facts {
     fn concerns(&self, e: &Expr) -> bool {
         let ranges = !self.ranges.is_empty() && subst::has_operations(e);
         let symbols = ranges || !self.solved.is_empty();
-        !self.rewrites.is_empty()
+        // Only what has all of a monomial in it can be rewritten.
+        self.rewrites.iter().any(|rule| rule.about.iter().all(|name| e.mentions(name)))
             || symbols
                 && !subst::visit_symbols(e, &mut |name| {
                     !(self.solved.contains_key(name) || ranges && self.ranges.contains_key(name))
@@ -257,7 +289,16 @@ impl Facts {
 
     /// The bounds of a simplified expression.
     fn bounds_of(&self, e: &Expr) -> Range {
-        let mut best = bounds::bounds(e, &|name| self.range(name));
+        self.narrowed(e, bounds::bounds(e, &|name| self.range(name)))
+    }
+
+    /// The lower bound of a simplified expression.
+    fn least_of(&self, e: &Expr) -> Option<i64> {
+        self.narrowed(e, (bounds::lower(e, &|name| self.range(name)), None)).0
+    }
+
+    /// Bounds of a simplified expression, narrowed by what is known beyond the ranges of its symbols.
+    fn narrowed(&self, e: &Expr, mut best: Range) -> Range {
         if !matches!(e.0, Repr::Poly(_)) {
             return best;
         }
@@ -477,7 +518,7 @@ fn orient(e: &Expr) -> Option<Rewrite> {
         }
         let rest = poly::add_scaled(&terms, std::slice::from_ref(term), -1)?;
         let to = poly::add_scaled(&[], &rest, -term.coef).map(Expr::from_terms)?;
-        Some(Rewrite { from: term.mono.clone(), to })
+        Some(Rewrite::new(term.mono.clone(), to))
     };
     // The leading monomial, unless what replaces it holds it, or part of it, in an operation.
     let leading = terms.first().and_then(rule).filter(|rule| {

@@ -39,14 +39,14 @@ impl Walk<'_, '_> {
 
     pub(super) fn branch(&mut self, id: NodeId) {
         let (then, other) = (self.subgraph(id, "then_branch"), self.subgraph(id, "else_branch"));
-        let (Some(then), Some(other)) = (then, other) else { return self.answer(id, Vec::new()) };
+        let (Some(then), Some(other)) = (then, other) else { return self.answer(id, &mut []) };
         let known = self.fact_of(id, 0).const_items().filter(|v| v.len() == 1).map(|v| v[0] != 0);
         if let Some(cond) = known {
             let taken = if cond { then } else { other };
             self.enter(taken);
-            let out = self.results(taken);
+            let mut out = self.results(taken);
             self.note_alternatives(id, None, &out);
-            return self.answer(id, out);
+            return self.answer(id, &mut out);
         }
         // What a branch proves of symbols holds only where it is taken.
         let mark = self.a.symbols.clone();
@@ -57,17 +57,18 @@ impl Walk<'_, '_> {
         let b = self.results(other);
         self.a.symbols = mark;
         let joined = a.iter().zip(&b).enumerate();
-        let out: Vec<Fact> = joined.map(|(k, (x, y))| join(x, y, &|axis| self.fresh(id, k, axis))).collect();
+        let mut out: Vec<Fact> =
+            joined.map(|(k, (x, y))| join(x, y, &|axis| self.fresh(id, k, axis))).collect();
         self.note_alternatives(id, Some([&a, &b]), &out);
-        self.answer(id, out);
+        self.answer(id, &mut out);
     }
 
     pub(super) fn repeat(&mut self, id: NodeId) {
-        let Some(body) = self.subgraph(id, "body") else { return self.answer(id, Vec::new()) };
+        let Some(body) = self.subgraph(id, "body") else { return self.answer(id, &mut []) };
         let params = self.model.graph(body).inputs().to_vec();
         let carried = self.model.node(id).inputs().len().saturating_sub(2);
         if params.len() != carried + 2 || self.model.graph(body).outputs().len() < carried + 1 {
-            return self.answer(id, Vec::new());
+            return self.answer(id, &mut []);
         }
         let scalar = |t| Fact::tensor(Some(t), Some(Vec::new()));
         self.a.set(params[0], scalar(DataType::INT64));
@@ -88,7 +89,7 @@ impl Walk<'_, '_> {
             let shape = f.shape.map(|s| std::iter::once(first).chain(s.iter().cloned()).collect());
             out.push(Fact { dtype: f.dtype, shape, ..Fact::default() });
         }
-        self.answer(id, out);
+        self.answer(id, &mut out);
     }
 
     /// Generalises carried values until a turn of the body changes nothing. Leaves the body analysed with the
@@ -154,14 +155,14 @@ impl Walk<'_, '_> {
         let n = self.model.node(id);
         let opset = self.model.opset(n.graph(), "").unwrap_or(1);
         let (Some(body), Some(scanned)) = (self.subgraph(id, "body"), n.int("num_scan_inputs")) else {
-            return self.answer(id, Vec::new());
+            return self.answer(id, &mut []);
         };
         let scanned = usize::try_from(scanned).unwrap_or(usize::MAX);
         let params = self.model.graph(body).inputs().to_vec();
         // Scan-8 has a batch axis and another order of inputs.
         let states = params.len().checked_sub(scanned);
         let Some(states) = states.filter(|_| opset >= 9 && n.inputs().len() == params.len()) else {
-            return self.answer(id, Vec::new());
+            return self.answer(id, &mut []);
         };
         let axes = |name: &str| n.ints(name).unwrap_or(&[]).to_vec();
         let (in_axes, out_axes) = (axes("scan_input_axes"), axes("scan_output_axes"));
@@ -182,7 +183,7 @@ impl Walk<'_, '_> {
         }
         let init: Vec<Fact> = (0..states).map(|k| self.fact_of(id, k)).collect();
         if self.model.graph(body).outputs().len() < states {
-            return self.answer(id, Vec::new());
+            return self.answer(id, &mut []);
         }
         let state = self.settle_loop(body, &params[..states], init, 0);
         let mut out: Vec<Fact> =
@@ -198,11 +199,11 @@ impl Walk<'_, '_> {
             });
             out.push(Fact { dtype: f.dtype, shape, ..Fact::default() });
         }
-        self.answer(id, out);
+        self.answer(id, &mut out);
     }
 
     pub(super) fn sequence_map(&mut self, id: NodeId) {
-        let Some(body) = self.subgraph(id, "body") else { return self.answer(id, Vec::new()) };
+        let Some(body) = self.subgraph(id, "body") else { return self.answer(id, &mut []) };
         let params = self.model.graph(body).inputs().to_vec();
         let mut len = None;
         for (i, p) in params.iter().enumerate() {
@@ -230,7 +231,7 @@ impl Walk<'_, '_> {
             let other = OtherFact { ty, element, len: len.clone() };
             out.push(Fact { other: Some(Box::new(other)), ..Fact::default() });
         }
-        self.answer(id, out);
+        self.answer(id, &mut out);
     }
 
     /// One element of a sequence as `p`: lengths that differ from element to element get symbols of their own.
@@ -272,9 +273,9 @@ impl Walk<'_, '_> {
         self.calls.pop();
         self.scope.truncate(scope);
         self.bindings = outer;
-        let out = self.results(body);
+        let mut out = self.results(body);
         self.forget(body);
-        self.answer(id, out);
+        self.answer(id, &mut out);
     }
 
     /// Drops what is known inside a function's body: it is one call's.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use onnx_pass_ir::sym::{Expr, Facts};
 use onnx_pass_ir::{AttrValue, Attribute, DataType, GraphId, Model, Node, NodeId, Tensor, ValueId};
-use smallvec::SmallVec;
 
 use super::{Fact, Impossible, MAX_ITEMS, SymItems, SymShape};
 
@@ -16,12 +15,10 @@ pub struct NodeCx<'a> {
     pub id: NodeId,
     /// The node.
     pub node: &'a Node,
-    /// The version of the node's domain that is imported where it stands (1 when nothing is).
-    pub opset: i64,
-    /// What is known of the inputs; `None` where one is absent.
-    pub inputs: SmallVec<[Option<&'a Fact>; 4]>,
+    /// What is known of the model's values, the node's inputs among them.
+    pub facts: &'a [Fact],
     /// The answers, one an output. They start as nothing.
-    pub outputs: SmallVec<[Fact; 1]>,
+    pub outputs: &'a mut [Fact],
     /// What is known of symbols. Rules may add equalities that every run must satisfy.
     pub symbols: &'a mut Facts,
     /// Values of the attributes that the body of a function refers to, at this call.
@@ -37,8 +34,20 @@ pub struct NodeCx<'a> {
 
 impl<'a> NodeCx<'a> {
     /// What is known of input `k`, if it is there.
+    #[inline]
     pub fn input(&self, k: usize) -> Option<&'a Fact> {
-        self.inputs.get(k).copied().flatten()
+        self.facts.get(self.node.input(k)?.index())
+    }
+
+    /// What is known of the inputs that are there.
+    pub fn given(&self) -> impl Iterator<Item = &'a Fact> + use<'a> {
+        let facts = self.facts;
+        self.node.inputs().iter().flatten().filter_map(move |v| facts.get(v.index()))
+    }
+
+    /// The version of the node's domain that is imported where it stands (1 when nothing is).
+    pub fn opset(&self) -> i64 {
+        self.model.opset(self.node.graph(), self.node.domain()).unwrap_or(1)
     }
 
     /// True when input `k` is given.
@@ -159,12 +168,17 @@ impl<'a> NodeCx<'a> {
     /// there are too many or none is known).
     pub fn set_items(&mut self, k: usize, dtype: DataType, dims: &[i64], items: Vec<Option<Expr>>) {
         let shape = dims.iter().map(|d| Expr::constant(*d)).collect();
-        let mut fact = Fact::tensor(Some(dtype), Some(shape));
-        let fits = items.len() <= MAX_ITEMS && items.len() as i64 == dims.iter().product::<i64>();
+        self.set_shared(k, Some(dtype), Some(shape));
+        self.add_items(k, items);
+    }
+
+    /// Adds symbolic contents to answer `k`, whose shape is set (left out when there are too many or none is known).
+    pub fn add_items(&mut self, k: usize, items: Vec<Option<Expr>>) {
+        let Some(out) = self.outputs.get_mut(k) else { return };
+        let fits = items.len() <= MAX_ITEMS && out.count() == Some(items.len());
         if fits && (items.is_empty() || items.iter().any(Option::is_some)) {
-            fact.items = Some(items.into());
+            out.items = Some(items.into());
         }
-        self.set_fact(k, fact);
     }
 
     /// A symbol for a length that is not known before the model runs: axis `axis` of output `k`. The same at
@@ -188,30 +202,34 @@ impl<'a> NodeCx<'a> {
 
     /// The lesser of two lengths.
     pub fn min(&self, a: &Expr, b: &Expr) -> Expr {
-        match (self.symbols.le(a, b), self.symbols.le(b, a)) {
-            (Some(true), _) => a.clone(),
-            (_, Some(true)) => b.clone(),
-            _ => a.min(b),
+        if self.symbols.surely_le(a, b) {
+            a.clone()
+        } else if self.symbols.surely_le(b, a) {
+            b.clone()
+        } else {
+            a.min(b)
         }
     }
 
     /// The greater of two lengths.
     pub fn max(&self, a: &Expr, b: &Expr) -> Expr {
-        match (self.symbols.le(a, b), self.symbols.le(b, a)) {
-            (Some(true), _) => b.clone(),
-            (_, Some(true)) => a.clone(),
-            _ => a.max(b),
+        if self.symbols.surely_le(a, b) {
+            b.clone()
+        } else if self.symbols.surely_le(b, a) {
+            a.clone()
+        } else {
+            a.max(b)
         }
     }
 
     /// True when the expression is at least 0 in every run.
     pub fn nonneg(&self, e: &Expr) -> bool {
-        e.is_nonneg() || self.symbols.bounds(e).0.is_some_and(|lo| lo >= 0)
+        e.is_nonneg() || self.symbols.least(e).is_some_and(|lo| lo >= 0)
     }
 
     /// True when the expression is at least 1 in every run.
     pub fn positive(&self, e: &Expr) -> bool {
-        e.is_positive() || self.symbols.bounds(e).0.is_some_and(|lo| lo >= 1)
+        e.is_positive() || self.symbols.least(e).is_some_and(|lo| lo >= 1)
     }
 
     /// Of two lengths that must agree the plainer one; notes that they must.
@@ -248,7 +266,7 @@ impl<'a> NodeCx<'a> {
         if let Some(d) = unless_zero(a, b).or_else(|| unless_zero(b, a)) {
             return d;
         }
-        let over_one = |s: &Facts, e: &Expr| s.bounds(e).0.is_some_and(|lo| lo > 1);
+        let over_one = |s: &Facts, e: &Expr| s.least(e).is_some_and(|lo| lo > 1);
         if over_one(self.symbols, a) && over_one(self.symbols, b) {
             // Neither can be stretched.
             return self.agree(a, b);
@@ -263,15 +281,17 @@ impl<'a> NodeCx<'a> {
         a.max(b)
     }
 
+    /// Whether one shape broadcast to another is seen at a look to be that other.
+    pub fn covers(big: &[Expr], small: &[Expr]) -> bool {
+        let skip = big.len().checked_sub(small.len());
+        skip.is_some_and(|skip| big[skip..].iter().zip(small).all(|(x, y)| y.is_one() || x == y))
+    }
+
     /// As [`NodeCx::broadcast`], of shapes of which the greater is mostly the answer.
     pub fn broadcast_shared(&mut self, a: SymShape, b: SymShape) -> SymShape {
-        let covers = |big: &[Expr], small: &[Expr]| {
-            let skip = big.len().checked_sub(small.len());
-            skip.is_some_and(|skip| big[skip..].iter().zip(small).all(|(x, y)| y.is_one() || x == y))
-        };
-        if covers(&a, &b) {
+        if Self::covers(&a, &b) {
             a
-        } else if covers(&b, &a) {
+        } else if Self::covers(&b, &a) {
             b
         } else {
             self.broadcast(&a, &b).into()

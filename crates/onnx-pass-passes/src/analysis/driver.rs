@@ -8,9 +8,10 @@ use onnx_pass_ir::{
     ValueId,
 };
 use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
 
 use super::cx::made_up;
-use super::{Analysis, Contradiction, Fact, NodeCx, OtherFact, is_made_up, ops};
+use super::{Analysis, Contradiction, Fact, NodeCx, OtherFact, SymItems, is_made_up, ops};
 use crate::fold;
 
 /// Subgraphs and calls deeper than this are not entered; what they give is taken as declared.
@@ -38,12 +39,8 @@ pub(super) fn analyse(model: &Model, given: &Facts) -> Analysis {
 }
 
 fn walk_all(model: &Model, given: &Facts, disputed: FxHashSet<(ValueId, usize)>) -> Analysis {
-    let mut a = Analysis {
-        facts: vec![Fact::default(); model.value_capacity()],
-        symbols: given.clone(),
-        disputed,
-        ..Analysis::default()
-    };
+    let mut a = Analysis { symbols: given.clone(), disputed, ..Analysis::default() };
+    a.facts.resize_with(model.value_capacity(), Fact::default);
     with_stack(model, |limit| {
         let mut walk = Walk::new(model, &mut a, limit);
         walk.model();
@@ -83,8 +80,8 @@ pub(super) fn update(a: &mut Analysis, model: &Model, node: NodeId) -> bool {
     if a.facts.len() < model.value_capacity() {
         a.facts.resize_with(model.value_capacity(), Fact::default);
     }
-    let outputs: Vec<ValueId> = model.node(node).outputs().iter().flatten().copied().collect();
-    let before: Vec<Fact> = outputs.iter().map(|v| a.fact(*v).clone()).collect();
+    let outputs = || model.node(node).outputs().iter().flatten();
+    let before: SmallVec<[Fact; 1]> = outputs().map(|v| a.fact(*v).clone()).collect();
     if !a.alternatives.is_empty() {
         Walk::new(model, a, SHALLOW).note_alternatives(node, None, &[]);
     }
@@ -94,7 +91,7 @@ pub(super) fn update(a: &mut Analysis, model: &Model, node: NodeId) -> bool {
     } else {
         Walk::new(model, a, SHALLOW).node(node);
     }
-    outputs.iter().zip(&before).any(|(v, old)| a.fact(*v) != old)
+    outputs().zip(&before).any(|(v, old)| a.fact(*v) != old)
 }
 
 /// Computes a node's outputs from these contents of its inputs.
@@ -105,19 +102,14 @@ pub(super) fn evaluate_node(
     inputs: &[Option<Arc<Tensor>>],
 ) -> Option<Vec<Option<Arc<Tensor>>>> {
     let node = model.node(id);
-    let facts = &a.facts;
-    let known = |v: &ValueId| facts.get(v.index());
+    let known = |v: &ValueId| a.facts.get(v.index()).cloned();
+    let outputs = node.outputs().iter().map(|v| v.as_ref().and_then(known).unwrap_or_default());
     let cx = NodeCx {
         model,
         id,
         node,
-        opset: model.opset(node.graph(), node.domain()).unwrap_or(1),
-        inputs: node.inputs().iter().map(|v| v.as_ref().and_then(known)).collect(),
-        outputs: node
-            .outputs()
-            .iter()
-            .map(|v| v.as_ref().and_then(known).cloned().unwrap_or_default())
-            .collect(),
+        facts: &a.facts,
+        outputs: &mut outputs.collect::<Vec<_>>(),
         symbols: &mut a.symbols,
         bindings: &[],
         impossible: &mut a.impossible,
@@ -178,6 +170,8 @@ pub(super) struct Walk<'m, 'a> {
     pub(super) callers: Vec<NodeId>,
     pub(super) bindings: Vec<Attribute>,
     pub(super) scope: String,
+    /// Room for the answers of one node; between nodes nothing is in it.
+    room: Vec<Fact>,
 }
 
 impl<'m, 'a> Walk<'m, 'a> {
@@ -195,6 +189,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             callers: Vec::new(),
             bindings: Vec::new(),
             scope: String::new(),
+            room: Vec::new(),
         }
     }
 
@@ -242,12 +237,9 @@ impl<'m, 'a> Walk<'m, 'a> {
             if let Some(new) = fact.shape.as_ref().and_then(|s| symbols.simplify_all(s)) {
                 fact.shape = Some(new.into());
             }
-            if let Some(items) = fact.items.as_ref().filter(|i| i.iter().flatten().any(|e| !e.is_const())) {
-                let new: Vec<Option<Expr>> =
-                    items.iter().map(|e| e.as_ref().map(|e| symbols.simplify(e))).collect();
-                if new[..] != items[..] {
-                    fact.items = Some(new.into());
-                }
+            let simpler = |i: &&SymItems| i.iter().flatten().any(|e| symbols.simpler(e).is_some());
+            if let Some(items) = fact.items.as_ref().filter(simpler) {
+                fact.items = Some(items.iter().map(|e| e.as_ref().map(|e| symbols.simplify(e))).collect());
             }
         }
         for x in self.a.alternatives.values_mut() {
@@ -281,13 +273,13 @@ impl<'m, 'a> Walk<'m, 'a> {
         let deep = self.depth >= self.limit;
         if let Some(f) = self.model.callee(id) {
             if deep || self.calls.contains(&f) || self.budget == 0 {
-                return self.answer(id, Vec::new());
+                return self.answer(id, &mut []);
             }
             return self.call(id, f);
         }
         if n.domain().is_empty() && n.has_subgraphs() {
             if deep {
-                return self.answer(id, Vec::new());
+                return self.answer(id, &mut []);
             }
             match n.op_type() {
                 "If" => return self.branch(id),
@@ -299,29 +291,29 @@ impl<'m, 'a> Walk<'m, 'a> {
         }
         let Some(rule) = ops::rule(n.domain(), n.op_type()) else {
             self.note_unknown(id);
-            return self.answer(id, Vec::new());
+            return self.answer(id, &mut []);
         };
-        let opset = self.model.opset(n.graph(), n.domain()).unwrap_or(1);
-        let facts = &self.a.facts;
-        let outputs = {
-            let mut cx = NodeCx {
-                model: self.model,
-                id,
-                node: n,
-                opset,
-                inputs: n.inputs().iter().map(|v| v.and_then(|v| facts.get(v.index()))).collect(),
-                outputs: n.outputs().iter().map(|_| Fact::default()).collect(),
-                symbols: &mut self.a.symbols,
-                bindings: &self.bindings,
-                impossible: &mut self.a.impossible,
-                disputes: &mut self.a.disputes,
-                scope: &self.scope,
-            };
-            rule(&mut cx);
-            evaluate(&mut cx);
-            cx.outputs
+        let mut room = std::mem::take(&mut self.room);
+        if room.len() < n.outputs().len() {
+            room.resize_with(n.outputs().len(), Fact::default);
+        }
+        let outputs = &mut room[..n.outputs().len()];
+        let mut cx = NodeCx {
+            model: self.model,
+            id,
+            node: n,
+            facts: &self.a.facts,
+            outputs,
+            symbols: &mut self.a.symbols,
+            bindings: &self.bindings,
+            impossible: &mut self.a.impossible,
+            disputes: &mut self.a.disputes,
+            scope: &self.scope,
         };
-        self.answer(id, outputs);
+        rule(&mut cx);
+        evaluate(&mut cx);
+        self.answer(id, &mut room);
+        self.room = room;
     }
 
     fn note_unknown(&mut self, id: NodeId) {
@@ -332,33 +324,30 @@ impl<'m, 'a> Walk<'m, 'a> {
         }
     }
 
-    /// Stores what was found of a node's outputs.
-    pub(super) fn answer(&mut self, id: NodeId, found: impl IntoIterator<Item = Fact>) {
-        let outputs = self.model.node(id).outputs();
-        let mut found = found.into_iter();
-        for v in outputs {
-            let fact = found.next().unwrap_or_default();
-            if let Some(v) = *v {
-                let fact = self.settle(v, fact);
-                self.a.set(v, fact);
-            }
+    /// Stores what was found of a node's outputs, and leaves nothing in its place.
+    pub(super) fn answer(&mut self, id: NodeId, found: &mut [Fact]) {
+        for (k, v) in self.model.node(id).outputs().iter().enumerate() {
+            let mut fact = found.get_mut(k).map(std::mem::take).unwrap_or_default();
+            let Some(v) = *v else { continue };
+            self.settle(v, &mut fact);
+            self.a.set(v, fact);
         }
     }
 
     /// Weighs what was computed against what is declared.
-    fn settle(&mut self, v: ValueId, mut fact: Fact) -> Fact {
+    fn settle(&mut self, v: ValueId, fact: &mut Fact) {
         if let Some(plain) = fact.shape.as_ref().and_then(|s| self.a.symbols.simplify_all(s)) {
             fact.shape = Some(plain.into());
         }
-        let Some(declared) = self.model.declared_type(v) else { return fact };
+        let Some(declared) = self.model.declared_type(v) else { return };
         let Some(t) = declared.as_tensor() else {
             if fact.other.is_none() && fact.shape.is_none() {
                 fact.other = other_fact(self.model, v, declared, &self.scope).map(Box::new);
             }
-            return fact;
+            return;
         };
         if fact.other.is_some() {
-            return fact;
+            return;
         }
         let elem = declared.elem();
         match (fact.dtype, elem) {
@@ -366,40 +355,31 @@ impl<'m, 'a> Walk<'m, 'a> {
             (Some(a), Some(b)) if a != b => self.contradict(v, None, b.to_string(), a.to_string()),
             _ => {}
         }
-        let Some(dims) = t.shape.as_ref().map(|s| s.dims.as_slice()) else { return fact };
-        let Some(shape) = fact.shape.clone() else {
+        let Some(dims) = t.shape.as_ref().map(|s| s.dims.as_slice()) else { return };
+        let Some(shape) = &mut fact.shape else {
             let evidence = |(axis, d)| self.evidence(v, axis, d);
             fact.shape = Some(dims.iter().enumerate().map(evidence).collect());
-            return fact;
+            return;
         };
         if shape.len() != dims.len() {
             let text = |n: usize| format!("rank {n}");
             self.contradict(v, None, text(dims.len()), text(shape.len()));
-            return fact;
+            return;
         }
         for (axis, d) in dims.iter().enumerate() {
+            if is_declared(&shape[axis], d) {
+                continue;
+            }
             if let Some(told) = self.settle_dim(v, axis, d, &shape[axis]) {
-                let dims = fact.shape.get_or_insert_with(|| shape.clone());
-                // The first change makes a copy, which is then this value's own.
-                if let Some(dim) = Arc::make_mut(dims).get_mut(axis) {
-                    *dim = told;
-                }
+                // What other values share is copied at the first change, and then this value's own.
+                Arc::make_mut(shape)[axis] = told;
             }
         }
-        fact
     }
 
-    /// Holds a computed length to the declared one; gives what is known instead, where the declaration tells
-    /// more.
+    /// Holds a computed length to the declared one, which is another; gives what is known instead, where the
+    /// declaration tells more.
     fn settle_dim(&mut self, v: ValueId, axis: usize, declared: &Dim, computed: &Expr) -> Option<Expr> {
-        let as_declared = match declared {
-            Dim::Known(n) => computed.as_const() == Some(*n),
-            Dim::Symbol(s) => computed.as_symbol() == Some(s),
-            Dim::Unknown => false,
-        };
-        if as_declared {
-            return None;
-        }
         let unknown = computed.as_symbol().is_some_and(is_made_up);
         if unknown && *computed == made_up(self.model, v, axis, &self.scope) {
             // Of a node with a body "not known" can mean that its ways differ, which no declaration mends.
@@ -446,6 +426,16 @@ impl<'m, 'a> Walk<'m, 'a> {
     }
 }
 
+/// Whether a length is just what is declared.
+#[inline]
+fn is_declared(computed: &Expr, declared: &Dim) -> bool {
+    match declared {
+        Dim::Known(n) => computed.as_const() == Some(*n),
+        Dim::Symbol(s) => computed.as_symbol() == Some(s),
+        Dim::Unknown => false,
+    }
+}
+
 /// The symbols that the main graph's inputs declare.
 fn declared_symbols(model: &Model) -> FxHashSet<onnx_pass_ir::EcoString> {
     let inputs = model.graph(model.main()).inputs();
@@ -455,23 +445,20 @@ fn declared_symbols(model: &Model) -> FxHashSet<onnx_pass_ir::EcoString> {
 
 /// Computes the contents of the outputs where all inputs are known numbers and few.
 fn evaluate(cx: &mut NodeCx<'_>) {
-    let few = |f: &Fact| {
-        let count = |dims: &[Expr]| dims.iter().try_fold(1i64, |n, d| n.checked_mul(d.as_const()?));
-        let count = f.shape.as_deref().and_then(count);
-        count.is_some_and(|n| (0..=MAX_EVALUATED as i64 / 8).contains(&n))
-    };
-    if !cx.outputs.iter().any(few) || !cx.inputs.iter().flatten().all(|f| few(f)) {
+    let few = |f: &Fact| f.count().is_some_and(|n| n <= MAX_EVALUATED / 8);
+    if !cx.outputs.iter().any(few) || !cx.given().all(few) {
         return;
     }
     if cx.outputs.iter().all(|f| f.tensor.is_some() || f.const_items().is_some()) {
         return;
     }
-    if !cx.inputs.iter().flatten().all(|f| f.is_constant()) {
+    if !cx.given().all(Fact::is_constant) {
         return;
     }
-    let mut inputs: Vec<Option<Arc<Tensor>>> = Vec::with_capacity(cx.inputs.len());
-    for f in &cx.inputs {
-        match f {
+    let count = cx.node.inputs().len();
+    let mut inputs: Vec<Option<Arc<Tensor>>> = Vec::with_capacity(count);
+    for k in 0..count {
+        match cx.input(k) {
             None => inputs.push(None),
             Some(f) => match f.constant() {
                 Some(t) => inputs.push(Some(t)),

@@ -86,17 +86,22 @@ impl Fact {
 
     /// What is known of a tensor with these contents.
     pub fn of_tensor(t: &Arc<Tensor>) -> Self {
-        let shape: Vec<Expr> = t.dims.iter().map(|d| Expr::constant(*d)).collect();
         let small = t.len().is_ok_and(|n| n <= MAX_ITEMS);
         let whole = t.dtype.is_integer() || t.dtype == DataType::BOOL;
         let items = if small && whole { t.to_i64s().ok() } else { None };
         Fact {
             dtype: Some(t.dtype),
-            shape: Some(shape.into()),
+            shape: Some(t.dims.iter().map(|d| Expr::constant(*d)).collect()),
             items: items.map(|v| v.into_iter().map(|x| Some(Expr::constant(x))).collect()),
             tensor: Some(t.clone()),
             other: None,
         }
+    }
+
+    /// The number of elements, if every dim is a number.
+    pub fn count(&self) -> Option<usize> {
+        let length = |d: &Expr| usize::try_from(d.as_const()?).ok();
+        self.shape.as_ref()?.iter().try_fold(1usize, |n, d| n.checked_mul(length(d)?))
     }
 
     /// The contents, if every element is the same number in every run.
@@ -239,6 +244,7 @@ impl Analysis {
     }
 
     /// Records what is known of a value that a pass made, so that the analysis stays of use.
+    #[inline]
     pub fn set(&mut self, v: ValueId, fact: Fact) {
         if self.facts.len() <= v.index() {
             self.facts.resize_with(v.index() + 1, Fact::default);

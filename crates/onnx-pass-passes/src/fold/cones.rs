@@ -51,8 +51,7 @@ pub fn evaluate(
 
 /// The bytes of a value of constant shape.
 fn bytes(a: &Analysis, v: ValueId) -> Option<usize> {
-    let dims = a.fact(v).const_shape()?;
-    Tensor::with_data(a.dtype(v)?, &dims, onnx_pass_ir::TensorData::None).byte_len()
+    a.dtype(v)?.byte_len(a.fact(v).count()?)
 }
 
 /// A node after those that it needs and that are not folded; `None` when one needs more than constants, or there are

@@ -72,15 +72,11 @@ fn contents(
 ) -> Vec<Option<Arc<Tensor>>> {
     let mut known: Vec<Option<Arc<Tensor>>> = read.iter().map(|v| a.fact(*v).constant()).collect();
     let replaced = std::cell::LazyCell::new(|| replaced_bytes(m, node));
-    let within = |t: &Tensor| t.byte_len().is_some_and(|n| n <= max_bytes || n <= *replaced);
+    let within = |bytes: usize| bytes <= max_bytes || bytes <= *replaced;
     let computable = || m.node(node).inputs().iter().flatten().all(|v| a.fact(*v).is_constant());
     if known.iter().any(Option::is_none) && computable() {
-        let fits = |v: &ValueId| {
-            let dims = a.fact(*v).const_shape();
-            let dtype = a.dtype(*v);
-            dims.zip(dtype)
-                .is_some_and(|(d, t)| within(&Tensor::with_data(t, &d, onnx_pass_ir::TensorData::None)))
-        };
+        let bytes = |v: ValueId| a.dtype(v)?.byte_len(a.fact(v).count()?);
+        let fits = |v: &ValueId| bytes(*v).is_some_and(within);
         let operands: Option<Vec<_>> = m
             .node(node)
             .inputs()
@@ -106,7 +102,7 @@ fn contents(
         };
         return read.iter().map(result).collect();
     }
-    known.into_iter().map(|t| t.filter(|t| within(t))).collect()
+    known.into_iter().map(|t| t.filter(|t| t.byte_len().is_some_and(within))).collect()
 }
 
 fn all_numbers(shape: &[Expr]) -> bool {

@@ -2,11 +2,12 @@
 
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Attribute, Model, NodeId, Tensor, ValueId};
+use smallvec::SmallVec;
 
 use super::constants::place;
 use super::rules::{hand_on, ints, same_shape};
 use super::through;
-use crate::analysis::{Analysis, Fact, NodeCx};
+use crate::analysis::{Analysis, Fact, NodeCx, ops};
 use crate::pass::PassError;
 
 /// Layouts in a row are looked through this far.
@@ -18,6 +19,9 @@ pub fn transposes(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), P
     let n = m.node(node);
     let Some(inner) = n.input(0).and_then(|v| m.value(v).producer()) else { return Ok(()) };
     let first = m.node(inner);
+    if !first.is("Transpose") && !first.is("ConstantOfShape") {
+        return Ok(());
+    }
     let (Some(perm), Some(x)) = (permutation(n.ints("perm")), first.input(0)) else { return Ok(()) };
     if first.is("ConstantOfShape") {
         return transposed_splat(m, a, node, inner, &perm);
@@ -25,9 +29,6 @@ pub fn transposes(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), P
     let Some(inner_perm) = permutation(first.ints("perm")).filter(|p| p.len() == perm.len()) else {
         return Ok(());
     };
-    if !first.is("Transpose") {
-        return Ok(());
-    }
     let perm: Vec<i64> = perm.iter().map(|p| inner_perm[*p] as i64).collect();
     m.set_input(node, 0, Some(x));
     m.set_attribute(node, Attribute::ints("perm", &perm))?;
@@ -35,13 +36,8 @@ pub fn transposes(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<(), P
 }
 
 /// A `perm` that names every axis once.
-fn permutation(perm: Option<&[i64]>) -> Option<Vec<usize>> {
-    let perm: Vec<usize> = perm?.iter().map(|p| usize::try_from(*p).ok()).collect::<Option<_>>()?;
-    let mut seen = vec![false; perm.len()];
-    for p in &perm {
-        *seen.get_mut(*p)? = true;
-    }
-    seen.into_iter().all(|s| s).then_some(perm)
+fn permutation(perm: Option<&[i64]>) -> Option<SmallVec<[usize; 8]>> {
+    ops::permutation(Some(perm?), perm?.len())
 }
 
 /// A transposed splat of constant shape is a splat.

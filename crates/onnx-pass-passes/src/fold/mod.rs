@@ -108,26 +108,25 @@ impl Folder<'_> {
     /// The nodes of a graph in order; after a change the node and its readers once more, and what was inlined.
     fn graph(&mut self, m: &mut Model, g: GraphId) -> Result<(), PassError> {
         let rules = self.rules.constants || self.rules.identities;
-        let mut queue: VecDeque<NodeId> = if rules { m.node_ids(g).into() } else { VecDeque::new() };
-        let mut waiting = Waiting::of(m, &queue);
-        let mut steps = queue.len().saturating_mul(MAX_STEPS);
-        while let Some(n) = queue.pop_front() {
-            waiting.remove(n);
+        let mut queue = Queue::of(m, if rules { m.node_ids(g) } else { Vec::new() });
+        let mut steps = queue.nodes.len().saturating_mul(MAX_STEPS);
+        while let Some(n) = queue.pop() {
             if !m.is_live_node(n) || m.node(n).graph() != g {
                 continue;
             }
             steps = steps.saturating_sub(1);
-            if self.passes_by(m, n) {
+            let fitting = self.fitting(m, n);
+            if !fitting.constants && !fitting.identities {
                 continue;
             }
-            let readers = readers(m, n);
+            let mut readers = readers(m, n);
             let inner: Vec<NodeId> = if m.node(n).has_subgraphs() {
                 m.node(n).subgraphs().flat_map(|b| m.node_ids(b)).collect()
             } else {
                 Vec::new()
             };
             let start = m.revision();
-            let known = self.node(m, n)?;
+            let known = self.node(m, n, fitting)?;
             if m.revision() == start {
                 continue;
             }
@@ -137,12 +136,14 @@ impl Folder<'_> {
             if steps == 0 {
                 break;
             }
-            let moved = inner.into_iter().filter(|i| m.is_live_node(*i) && m.node(*i).graph() == g);
-            let again: Vec<NodeId> = moved.chain(m.is_live_node(n).then_some(n)).collect();
-            for x in again.into_iter().rev().filter(|x| waiting.insert(*x)) {
-                queue.push_front(x);
+            // What was inlined comes before the node.
+            if m.is_live_node(n) {
+                queue.push_first(n);
             }
-            queue.extend(readers.into_iter().filter(|x| waiting.insert(*x)));
+            let moved = inner.into_iter().filter(|i| m.is_live_node(*i) && m.node(*i).graph() == g);
+            moved.rev().for_each(|x| queue.push_first(x));
+            readers.sort_unstable();
+            readers.into_iter().for_each(|x| queue.push_last(x));
         }
         if self.rules.common {
             let merged = numbering::merge(m, &self.analysis, g)?;
@@ -152,16 +153,19 @@ impl Folder<'_> {
         Ok(())
     }
 
-    /// Whether no rule can fit a node, as is seen without looking at what stands around it: so with most.
-    fn passes_by(&self, m: &Model, n: NodeId) -> bool {
+    /// The rules that may fit a node, as is seen without looking at what stands around it: with most nodes none.
+    fn fitting(&self, m: &Model, n: NodeId) -> Rules {
         let rules = self.rules;
-        !(rules.constants && (constants::concern(m, &self.analysis, n) || targets::concern(m, n))
-            || rules.identities && rules::concern(m, &self.analysis, n))
+        Rules {
+            constants: rules.constants
+                && (constants::concern(m, &self.analysis, n) || targets::concern(m, n)),
+            identities: rules.identities && rules::concern(m, &self.analysis, n),
+            ..rules
+        }
     }
 
-    /// Applies the rules to a node. Gives whether the analysis is up to date with what they made of it.
-    fn node(&mut self, m: &mut Model, n: NodeId) -> Result<bool, PassError> {
-        let rules = self.rules;
+    /// Applies rules to a node. Gives whether the analysis is up to date with what they made of it.
+    fn node(&mut self, m: &mut Model, n: NodeId, rules: Rules) -> Result<bool, PassError> {
         if rules.constants && constants::fold(m, &mut self.analysis, n, rules.max_bytes)? {
             self.stale = true;
             self.cx.count("results folded to constants", 1);
@@ -213,32 +217,51 @@ impl Folder<'_> {
     }
 }
 
-/// Which nodes stand in the queue, by id.
-struct Waiting(Vec<bool>);
+/// The nodes that are to be looked at: those of the graph in order, what is to come before the rest of them, and what
+/// is to come after. Each stands there once.
+struct Queue {
+    first: Vec<NodeId>,
+    nodes: std::vec::IntoIter<NodeId>,
+    last: VecDeque<NodeId>,
+    /// By id, whether a node stands in one of these.
+    waiting: Vec<bool>,
+}
 
-impl Waiting {
-    fn of(m: &Model, queue: &VecDeque<NodeId>) -> Self {
-        let mut waiting = Waiting(vec![false; m.node_capacity()]);
-        queue.iter().for_each(|n| waiting.0[n.index()] = true);
-        waiting
+impl Queue {
+    fn of(m: &Model, nodes: Vec<NodeId>) -> Self {
+        let mut waiting = vec![false; m.node_capacity()];
+        nodes.iter().for_each(|n| waiting[n.index()] = true);
+        Queue { first: Vec::new(), nodes: nodes.into_iter(), last: VecDeque::new(), waiting }
     }
 
-    fn remove(&mut self, n: NodeId) {
-        if let Some(place) = self.0.get_mut(n.index()) {
-            *place = false;
+    fn pop(&mut self) -> Option<NodeId> {
+        let n = self.first.pop().or_else(|| self.nodes.next()).or_else(|| self.last.pop_front())?;
+        self.waiting[n.index()] = false;
+        Some(n)
+    }
+
+    fn push_first(&mut self, n: NodeId) {
+        if self.enter(n) {
+            self.first.push(n);
+        }
+    }
+
+    fn push_last(&mut self, n: NodeId) {
+        if self.enter(n) {
+            self.last.push_back(n);
         }
     }
 
     /// True when it was not there.
-    fn insert(&mut self, n: NodeId) -> bool {
-        if self.0.len() <= n.index() {
-            self.0.resize(n.index() + 1, false);
+    fn enter(&mut self, n: NodeId) -> bool {
+        if self.waiting.len() <= n.index() {
+            self.waiting.resize(n.index() + 1, false);
         }
-        !std::mem::replace(&mut self.0[n.index()], true)
+        !std::mem::replace(&mut self.waiting[n.index()], true)
     }
 }
 
-/// The nodes of the same graph that read a node's results.
+/// The nodes that read a node's results, each as often as it does.
 fn readers(m: &Model, n: NodeId) -> SmallVec<[NodeId; 8]> {
     let mut out = SmallVec::new();
     for v in m.node(n).outputs().iter().flatten() {
@@ -248,7 +271,5 @@ fn readers(m: &Model, n: NodeId) -> SmallVec<[NodeId; 8]> {
             }
         }
     }
-    out.sort_unstable();
-    out.dedup();
     out
 }

@@ -123,12 +123,12 @@ fn merge_constants(m: &mut Model, g: GraphId) -> Result<(), PassError> {
     Ok(())
 }
 
-/// A hash of what a node computes: its operator, operands and attributes. `None` for attributes that are not
+/// A hash of what a node computes: its operator's name, operands and attributes. `None` for attributes that are not
 /// compared (graphs, large tensors).
 fn hash(m: &Model, n: NodeId) -> Option<u64> {
     let node = m.node(n);
     let mut h = FxHasher::default();
-    (node.domain(), node.op_type(), node.overload(), node.outputs().len(), node.inputs()).hash(&mut h);
+    (node.op_type(), node.inputs()).hash(&mut h);
     // The order of attributes means nothing.
     let mut attributes = 0u64;
     for at in node.attributes() {

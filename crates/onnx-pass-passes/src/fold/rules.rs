@@ -20,11 +20,8 @@ pub fn concern(m: &Model, a: &Analysis, node: NodeId) -> bool {
     is_for && n.domain().is_empty()
 }
 
-/// Applies the first rule that fits a node. Gives the operand that its readers read now, where it handed one on.
+/// Applies the first rule that fits a node that one [`concern`]s. Gives the operand that its readers read now, where it handed one on.
 pub fn apply(m: &mut Model, a: &mut Analysis, node: NodeId) -> Result<Option<ValueId>, PassError> {
-    if !concern(m, a, node) {
-        return Ok(None);
-    }
     if m.node(node).is("Concat") {
         drop_empty(m, a, node)?;
     }
@@ -219,13 +216,13 @@ fn neutral_operand(
 /// Whether a constant holds this number alone (+0 for zero).
 fn is_all(m: &Model, v: ValueId, wanted: f64) -> bool {
     let Some(t) = m.constant(v) else { return false };
-    if t.byte_len().is_none_or(|n| n > 4096) || t.is_empty() {
-        return false;
-    }
     // Most are told by their first number.
     if let (DataType::FLOAT, TensorData::Raw(raw)) = (t.dtype, &t.data)
         && raw.first_chunk().is_some_and(|c| f64::from(f32::from_le_bytes(*c)).to_bits() != wanted.to_bits())
     {
+        return false;
+    }
+    if t.byte_len().is_none_or(|n| n > 4096) || t.is_empty() {
         return false;
     }
     if let Ok(f) = t.to_f64s() {

@@ -71,7 +71,7 @@ fn reshape(a: &Analysis, data: &[Expr], out: &[Expr], open: &[usize]) -> Option<
     // Beside a length of 0 a −1 fails: it stands where one has stood, or where no other length is ever 0.
     if let Some(at) = inferred {
         let others = || out.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, d)| d);
-        let positive = |d: &Expr| a.symbols.bounds(d).0.is_some_and(|least| least > 0);
+        let positive = |d: &Expr| a.symbols.least(d).is_some_and(|least| least > 0);
         if others().any(Expr::is_zero) || !open.contains(&at) && !others().all(positive) {
             return None;
         }

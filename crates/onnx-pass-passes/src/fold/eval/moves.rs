@@ -116,7 +116,7 @@ fn concat(cx: &NodeCx<'_>, inputs: Inputs<'_>) -> Option<Tensor> {
     let first = parts.first()?;
     let w = width(first.dtype)?;
     let rank = first.dims.len();
-    let axis = NodeCx::axis(cx.int("axis").or((cx.opset < 4).then_some(1))?, rank)?;
+    let axis = NodeCx::axis(cx.int("axis").or_else(|| (cx.opset() < 4).then_some(1))?, rank)?;
     let out = target(cx)?;
     let outer: usize = out.get(..axis)?.iter().product();
     let mut rows = Vec::with_capacity(parts.len());
@@ -143,7 +143,7 @@ pub(super) fn split(cx: &NodeCx<'_>, inputs: Inputs<'_>) -> Option<Vec<Option<Ar
     let axis = NodeCx::axis(cx.int_or("axis", 0), dims.len())?;
     let mut start = 0usize;
     let mut out = Vec::new();
-    for f in &cx.outputs {
+    for f in cx.outputs.iter() {
         let part = sizes(&f.const_shape()?)?;
         let len = *part.get(axis)?;
         if start + len > dims[axis] {
@@ -303,7 +303,7 @@ fn trilu(cx: &NodeCx<'_>, inputs: Inputs<'_>) -> Option<Tensor> {
 
 fn pad(cx: &NodeCx<'_>, inputs: Inputs<'_>) -> Option<Tensor> {
     let has_axes = inputs.get(3).is_some_and(Option::is_some);
-    if cx.str("mode").is_some_and(|m| m != "constant") || cx.opset < 11 || has_axes {
+    if cx.str("mode").is_some_and(|m| m != "constant") || cx.opset() < 11 || has_axes {
         return None;
     }
     let x = input(inputs, 0)?;

@@ -8,49 +8,75 @@ use super::super::super::{Fact, MAX_ITEMS, NodeCx};
 
 type Item = Option<Expr>;
 
-/// Adds, compares, …: any number of inputs that are broadcast to each other.
-pub(super) fn broadcasting(cx: &mut NodeCx<'_>) {
-    let op = cx.node.op_type();
-    let compares = matches!(op, "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual");
-    let logic = compares || matches!(op, "And" | "Or" | "Xor");
-    let dtype = if logic { Some(DataType::BOOL) } else { common_dtype(cx) };
+/// Adds, multiplies, …: any number of inputs of one type.
+pub(super) fn computing(cx: &mut NodeCx<'_>) {
+    broadcasting(cx, common_dtype(cx));
+}
+
+/// Compares, or computes with truth.
+pub(super) fn telling(cx: &mut NodeCx<'_>) {
+    broadcasting(cx, Some(DataType::BOOL));
+}
+
+/// A power has the base's type.
+pub(super) fn raising(cx: &mut NodeCx<'_>) {
+    broadcasting(cx, cx.dtype(0));
+}
+
+/// The slope is broadcast to the data.
+pub(super) fn sloping(cx: &mut NodeCx<'_>) {
+    let shape = cx.shared_shape(0);
+    cx.set_shared(0, common_dtype(cx), shape);
+    combine_items(cx);
+}
+
+/// Inputs that are broadcast to each other.
+fn broadcasting(cx: &mut NodeCx<'_>, dtype: Option<DataType>) {
+    let count = cx.node.inputs().len();
     let mut shape = cx.shared_shape(0);
-    // Before opset 7, and in PRelu always, the others are broadcast to the first.
-    if cx.opset >= 7 && op != "PRelu" {
-        for k in 1..cx.inputs.len() {
-            shape = match (shape, cx.shared_shape(k)) {
-                (Some(a), Some(b)) => Some(cx.broadcast_shared(a, b)),
-                _ => None,
-            };
+    for k in 1..count {
+        if let (Some(a), Some(b)) = (&shape, cx.shape(k))
+            && NodeCx::covers(a, b)
+        {
+            continue;
         }
+        // Before opset 7 the others are broadcast to the first.
+        if cx.opset() < 7 {
+            break;
+        }
+        shape = match (shape, cx.shared_shape(k)) {
+            (Some(a), Some(b)) => Some(cx.broadcast_shared(a, b)),
+            _ => None,
+        };
     }
     cx.set_shared(0, dtype, shape);
-    if cx.inputs.len() == 2
-        && let Some(items) = binary_items(cx, op)
+    combine_items(cx);
+}
+
+/// The contents of the answer, where those of the operands are followed.
+fn combine_items(cx: &mut NodeCx<'_>) {
+    let count = cx.node.inputs().len();
+    if count == 2
+        && let Some(items) = binary_items(cx)
     {
         put_items(cx, items);
-    } else if cx.inputs.len() == 1
-        && matches!(op, "Max" | "Min" | "Sum")
+    } else if count == 1
+        && matches!(cx.node.op_type(), "Max" | "Min" | "Sum")
         && let Some(items) = cx.items(0)
     {
         put_items(cx, items.to_vec());
     }
 }
 
-/// Pow's result has the base's type; all others have one type.
 fn common_dtype(cx: &NodeCx<'_>) -> Option<DataType> {
-    if cx.node.op_type() == "Pow" {
-        return cx.dtype(0);
-    }
-    (0..cx.inputs.len()).find_map(|k| cx.dtype(k))
+    (0..cx.node.inputs().len()).find_map(|k| cx.dtype(k))
 }
 
 /// Adds contents to the answer where its shape is all numbers and fits them.
 fn put_items(cx: &mut NodeCx<'_>, items: Vec<Item>) {
     let Some(out) = cx.outputs.first_mut() else { return };
-    let fits = out.const_shape().and_then(|d| sizes(&d)).map(|d| d.iter().product::<usize>());
     let whole = out.dtype.is_some_and(|t| t.is_integer() || t == DataType::BOOL);
-    if whole && fits == Some(items.len()) && (items.is_empty() || items.iter().any(Option::is_some)) {
+    if whole && out.count() == Some(items.len()) && (items.is_empty() || items.iter().any(Option::is_some)) {
         out.items = Some(items.into());
     }
 }
@@ -64,7 +90,7 @@ fn broadcast_items(f: &Fact, dims: &[usize]) -> Option<Vec<Item>> {
     Some(view.places().into_iter().map(|i| items.get(i).cloned().flatten()).collect())
 }
 
-fn binary_items(cx: &NodeCx<'_>, op: &str) -> Option<Vec<Item>> {
+fn binary_items(cx: &NodeCx<'_>) -> Option<Vec<Item>> {
     let (a, b) = (cx.input(0)?, cx.input(1)?);
     if a.items.is_none() && b.items.is_none() {
         return None;
@@ -73,7 +99,7 @@ fn binary_items(cx: &NodeCx<'_>, op: &str) -> Option<Vec<Item>> {
     if dims.iter().product::<usize>() > MAX_ITEMS {
         return None;
     }
-    let dtype = cx.outputs.first()?.dtype?;
+    let (op, dtype) = (cx.node.op_type(), cx.outputs.first()?.dtype?);
     let (x, y) = (broadcast_items(a, &dims)?, broadcast_items(b, &dims)?);
     Some(x.into_iter().zip(y).map(|(x, y)| binary(cx, op, dtype, x, y)).collect())
 }
@@ -239,8 +265,8 @@ pub(super) fn select(cx: &mut NodeCx<'_>) {
         _ => None,
     };
     cx.set_shared(0, dtype, shape);
-    let dims = cx.outputs.first().and_then(Fact::const_shape).and_then(|d| sizes(&d));
-    let Some(dims) = dims.filter(|d| d.iter().product::<usize>() <= MAX_ITEMS) else { return };
+    let few = cx.outputs.first().filter(|f| f.count().is_some_and(|n| n <= MAX_ITEMS));
+    let Some(dims) = few.and_then(Fact::const_shape).and_then(|d| sizes(&d)) else { return };
     let (Some(c), Some(a), Some(b)) = (cx.input(0), cx.input(1), cx.input(2)) else { return };
     let all = (broadcast_items(c, &dims), broadcast_items(a, &dims), broadcast_items(b, &dims));
     let (Some(c), Some(a), Some(b)) = all else { return };

@@ -66,7 +66,7 @@ pub(super) fn dropout(cx: &mut NodeCx<'_>) {
     let shape = cx.shared_shape(0);
     cx.set_shared(0, cx.dtype(0), shape.clone());
     // The mask was of the data's type before opset 10.
-    let mask = if cx.opset < 10 { cx.dtype(0) } else { Some(DataType::BOOL) };
+    let mask = if cx.opset() < 10 { cx.dtype(0) } else { Some(DataType::BOOL) };
     cx.set_shared(1, mask, shape);
 }
 

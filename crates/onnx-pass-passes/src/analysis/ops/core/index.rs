@@ -20,15 +20,15 @@ pub(super) fn gather(cx: &mut NodeCx<'_>) {
 }
 
 fn gather_items(cx: &mut NodeCx<'_>, axis: usize) {
-    let (Some(items), Some(index), Some(dtype)) = (cx.items(0), cx.ints(1), cx.dtype(0)) else { return };
+    let (Some(items), Some(index), Some(_)) = (cx.items(0), cx.ints(1), cx.dtype(0)) else { return };
     let Some(from) = cx.input(0).and_then(Fact::const_shape).and_then(|d| sizes(&d)) else { return };
-    let Some(to) = cx.outputs.first().and_then(Fact::const_shape) else { return };
     let (outer, len, inner): (usize, usize, usize) =
         (from[..axis].iter().product(), from[axis], from[axis + 1..].iter().product());
-    if outer.saturating_mul(index.len()).saturating_mul(inner) > MAX_ITEMS {
+    let count = outer.saturating_mul(index.len()).saturating_mul(inner);
+    if count > MAX_ITEMS {
         return;
     }
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(count);
     for row in 0..outer {
         for i in &index {
             let at = if *i < 0 { i + len as i64 } else { *i };
@@ -38,7 +38,7 @@ fn gather_items(cx: &mut NodeCx<'_>, axis: usize) {
             out.extend((start..start + inner).map(|i| items.get(i).cloned().flatten()));
         }
     }
-    cx.set_items(0, dtype, &to, out);
+    cx.add_items(0, out);
 }
 
 pub(super) fn gather_elements(cx: &mut NodeCx<'_>) {

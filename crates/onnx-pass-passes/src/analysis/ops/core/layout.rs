@@ -1,9 +1,10 @@
 //! Operators that keep the elements and change how they are laid out.
 
 use onnx_pass_ir::sym::Expr;
+use smallvec::SmallVec;
 
 use super::super::super::strided::{Strided, sizes};
-use super::super::super::{Fact, NodeCx};
+use super::super::super::{Fact, NodeCx, SymItems};
 use super::shape::product;
 
 pub(super) fn identity(cx: &mut NodeCx<'_>) {
@@ -21,13 +22,14 @@ pub(super) fn relabel(cx: &mut NodeCx<'_>, shape: Option<Vec<Expr>>) {
         }
         (_, shape) => Fact::tensor(f.dtype, shape),
     };
-    if let (Some(items), Some(dims)) = (&f.items, out.const_shape())
-        && sizes(&dims).map(|d| d.iter().product()) == Some(items.len())
+    if let Some(items) = &f.items
+        && out.count() == Some(items.len())
     {
         out.items = Some(items.clone());
     }
-    if let (Some(t), Some(dims)) = (&f.tensor, out.const_shape())
-        && t.len().ok() == sizes(&dims).map(|d| d.iter().product())
+    if let Some(t) = &f.tensor
+        && let Some(dims) = out.const_shape()
+        && t.len().ok() == out.count()
     {
         out.tensor = Some(t.reshaped(&dims).shared());
     }
@@ -35,17 +37,17 @@ pub(super) fn relabel(cx: &mut NodeCx<'_>, shape: Option<Vec<Expr>>) {
 }
 
 pub(super) fn reshape(cx: &mut NodeCx<'_>) {
-    let target: Option<Vec<Option<Expr>>> = match cx.int_list("shape") {
-        Some(v) if cx.opset < 5 => Some(v.iter().map(|x| Some(Expr::constant(*x))).collect()),
-        _ => cx.items(1).map(|i| i.to_vec()).or_else(|| {
+    let target: Option<SymItems> = match cx.int_list("shape") {
+        Some(v) if cx.opset() < 5 => Some(v.iter().map(|x| Some(Expr::constant(*x))).collect()),
+        _ => cx.items(1).or_else(|| {
             let n = usize::try_from(cx.shape(1)?.first()?.as_const()?).ok().filter(|n| *n <= 64)?;
-            Some(vec![None; n])
+            Some(vec![None; n].into())
         }),
     };
     let Some(target) = target else { return relabel(cx, None) };
     let from = cx.shape(0);
     let copies = cx.int_or("allowzero", 0) == 0;
-    let (mut open, mut doubtful) = (Vec::new(), Vec::new());
+    let (mut open, mut doubtful) = (SmallVec::<[usize; 4]>::new(), SmallVec::<[usize; 4]>::new());
     let mut out = Vec::with_capacity(target.len());
     for (axis, e) in target.iter().enumerate() {
         let d = match e {
@@ -68,10 +70,10 @@ pub(super) fn reshape(cx: &mut NodeCx<'_>) {
         && others(&out, *axis).all(|d| is_positive(cx, d))
     {
         // It is what the others leave, whatever was written there.
-        (open, doubtful) = (vec![*axis], Vec::new());
+        (open, doubtful) = (SmallVec::from_slice(&[*axis]), SmallVec::new());
     }
     // One that has nothing to do with the data may be another length in a run without elements.
-    if let (true, Some(from)) = (open.is_empty(), from) {
+    if let (true, false, Some(from)) = (open.is_empty(), doubtful.is_empty(), from) {
         let known = product(from).symbols();
         for axis in &doubtful {
             if out[*axis].symbols().is_disjoint(&known) {
@@ -88,9 +90,26 @@ pub(super) fn reshape(cx: &mut NodeCx<'_>) {
     }
     open.iter().for_each(|axis| out[*axis] = cx.fresh(0, *axis));
     if let (true, true, Some(from)) = (open.is_empty(), doubtful.is_empty(), from) {
-        cx.must_equal(&product(from), &product(&out));
+        same_count(cx, from, &out);
     }
     relabel(cx, Some(out));
+}
+
+/// Notes that two shapes have the same number of elements. Mostly that is seen without multiplying symbols: what is
+/// left when the lengths of both are struck out is the same.
+fn same_count(cx: &mut NodeCx<'_>, from: &[Expr], to: &[Expr]) {
+    let mut left: SmallVec<[&Expr; 6]> = from.iter().collect();
+    let mut right: SmallVec<[&Expr; 6]> = SmallVec::new();
+    for d in to {
+        match left.iter().position(|x| *x == d) {
+            Some(k) => drop(left.swap_remove(k)),
+            None => right.push(d),
+        }
+    }
+    let number = |dims: &[&Expr]| dims.iter().try_fold(1i64, |n, d| n.checked_mul(d.as_const()?));
+    if number(&left).is_none_or(|n| number(&right) != Some(n)) {
+        cx.must_equal(&product(from), &product(to));
+    }
 }
 
 fn others(dims: &[Expr], axis: usize) -> impl Iterator<Item = &Expr> {
@@ -98,7 +117,7 @@ fn others(dims: &[Expr], axis: usize) -> impl Iterator<Item = &Expr> {
 }
 
 fn is_positive(cx: &NodeCx<'_>, e: &Expr) -> bool {
-    cx.symbols.bounds(e).0.is_some_and(|least| least > 0)
+    cx.symbols.least(e).is_some_and(|least| least > 0)
 }
 
 /// Whether an element of a target is the length that comes out in every run: it is no 0 that copies another length.
@@ -188,15 +207,19 @@ pub(super) fn unsqueeze(cx: &mut NodeCx<'_>) {
     let new: Option<Vec<usize>> = axes.iter().map(|a| NodeCx::axis(*a, rank)).collect();
     let Some(new) = new else { return relabel(cx, None) };
     let mut rest = dims.iter();
-    let out: Option<Vec<Expr>> =
-        (0..rank).map(|i| if new.contains(&i) { Some(Expr::ONE) } else { rest.next().cloned() }).collect();
-    relabel(cx, out);
+    let mut out = Vec::with_capacity(rank);
+    for i in 0..rank {
+        let d = if new.contains(&i) { Some(&Expr::ONE) } else { rest.next() };
+        let Some(d) = d else { return relabel(cx, None) };
+        out.push(d.clone());
+    }
+    relabel(cx, Some(out));
 }
 
 /// The order of a Transpose's axes, checked.
-pub(crate) fn permutation(perm: Option<&[i64]>, rank: usize) -> Option<Vec<usize>> {
+pub(crate) fn permutation(perm: Option<&[i64]>, rank: usize) -> Option<SmallVec<[usize; 8]>> {
     let Some(perm) = perm else { return Some((0..rank).rev().collect()) };
-    let out: Vec<usize> = perm.iter().map(|p| usize::try_from(*p).ok()).collect::<Option<_>>()?;
+    let out: SmallVec<[usize; 8]> = perm.iter().map(|p| usize::try_from(*p).ok()).collect::<Option<_>>()?;
     let whole = out.len() == rank && (0..rank).all(|i| out.contains(&i));
     whole.then_some(out)
 }
@@ -205,11 +228,9 @@ pub(super) fn transpose(cx: &mut NodeCx<'_>) {
     let dtype = cx.dtype(0);
     let perm = cx.rank(0).and_then(|r| permutation(cx.int_list("perm"), r));
     let (Some(dims), Some(perm)) = (cx.shape(0), perm) else { return cx.set(0, dtype, None) };
-    cx.set(0, dtype, Some(perm.iter().map(|p| dims[*p].clone()).collect()));
+    cx.set_shared(0, dtype, Some(perm.iter().map(|p| dims[*p].clone()).collect()));
     let (Some(items), Some(from)) = (cx.items(0), cx.input(0).and_then(Fact::const_shape)) else { return };
-    let (Some(from), Some(dtype)) = (sizes(&from), dtype) else { return };
+    let Some(from) = sizes(&from) else { return };
     let view = Strided::dense(&from).permuted(&perm);
-    let out = view.places().into_iter().map(|i| items.get(i).cloned().flatten()).collect();
-    let to: Vec<i64> = view.dims.iter().map(|d| *d as i64).collect();
-    cx.set_items(0, dtype, &to, out);
+    cx.add_items(0, view.places().into_iter().map(|i| items.get(i).cloned().flatten()).collect());
 }

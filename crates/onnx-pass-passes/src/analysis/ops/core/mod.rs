@@ -46,9 +46,13 @@ pub(super) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
         "NonZero" => index::non_zero,
         "Cast" => arithmetic::cast,
         "CastLike" => arithmetic::cast_like,
-        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Max" | "Min" | "And" | "Or" | "Xor" | "Equal"
-        | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Sum" | "Mean" | "BitShift"
-        | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "PRelu" => arithmetic::broadcasting,
+        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Max" | "Min" | "Sum" | "Mean" | "BitShift"
+        | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => arithmetic::computing,
+        "And" | "Or" | "Xor" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" => {
+            arithmetic::telling
+        }
+        "Pow" => arithmetic::raising,
+        "PRelu" => arithmetic::sloping,
         "Where" => arithmetic::select,
         "Neg" | "Abs" | "Sign" | "Not" | "Relu" | "Floor" | "Ceil" | "Round" | "Clip" => arithmetic::unary,
         "ReduceSum" | "ReduceProd" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceL1" | "ReduceL2"

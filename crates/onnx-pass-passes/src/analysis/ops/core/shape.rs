@@ -36,10 +36,12 @@ pub(super) fn product(dims: &[Expr]) -> Expr {
 }
 
 pub(super) fn constant(cx: &mut NodeCx<'_>) {
+    if let Some(t) = cx.model.constant_node(cx.id) {
+        return cx.set_fact(0, Fact::of_tensor(&t));
+    }
     // A reference to an enclosing function's attribute is resolved first, so not by the node alone.
-    let fact = match (cx.model.constant_node(cx.id), cx.attr("value")) {
-        (Some(t), _) => Fact::of_tensor(&t),
-        (None, Some(onnx_pass_ir::AttrValue::Tensor(t))) => Fact::of_tensor(t),
+    let fact = match cx.attr("value") {
+        Some(onnx_pass_ir::AttrValue::Tensor(t)) => Fact::of_tensor(t),
         _ => match (cx.int("value_int"), cx.int_list("value_ints")) {
             (Some(i), _) => Fact::of_tensor(&Tensor::int64(&[], &[i]).shared()),
             (_, Some(v)) => Fact::of_tensor(&Tensor::int64_vec(v).shared()),

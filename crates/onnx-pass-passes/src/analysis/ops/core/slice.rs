@@ -15,7 +15,7 @@ struct Params {
 
 fn params(cx: &NodeCx<'_>, rank: usize) -> Option<Params> {
     let whole = |v: &[i64]| v.iter().map(|x| Some(Expr::constant(*x))).collect::<Vec<_>>();
-    let (starts, ends, axes) = if cx.opset < 10 {
+    let (starts, ends, axes) = if cx.opset() < 10 {
         (whole(cx.int_list("starts")?), whole(cx.int_list("ends")?), cx.int_list("axes").map(<[_]>::to_vec))
     } else {
         let axes = if cx.has_input(3) { Some(cx.ints(3)?) } else { None };
@@ -153,7 +153,7 @@ fn parts(cx: &NodeCx<'_>, d: &Expr, n: usize) -> Vec<Option<Expr>> {
         // The last part is the shorter one (opset 18; before, an uneven split fails).
         let chunk = d.ceil_div(&count);
         let last = d.sub(&chunk.mul(&Expr::constant(n as i64 - 1)));
-        let last = if cx.opset >= 18 { last } else { chunk.clone() };
+        let last = if cx.opset() >= 18 { last } else { chunk.clone() };
         let mut out = vec![Some(chunk); n.saturating_sub(1)];
         out.push(Some(last));
         return out;

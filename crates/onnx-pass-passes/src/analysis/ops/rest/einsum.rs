@@ -35,7 +35,7 @@ enum Output {
 
 fn einsum(cx: &mut NodeCx<'_>) {
     let shape = cx.str("equation").and_then(parse).and_then(|equation| infer(cx, &equation));
-    let dtype = (0..cx.inputs.len()).find_map(|k| cx.dtype(k));
+    let dtype = (0..cx.node.inputs().len()).find_map(|k| cx.dtype(k));
     cx.set(0, dtype, shape);
 }
 
@@ -116,7 +116,7 @@ struct Lengths {
 /// two lengths under one letter need not be equal.
 fn lengths(cx: &mut NodeCx<'_>, equation: &Equation) -> Option<Lengths> {
     let mut found = Lengths::default();
-    if equation.inputs.len() != cx.inputs.len() {
+    if equation.inputs.len() != cx.node.inputs().len() {
         return None;
     }
     for (k, term) in equation.inputs.iter().enumerate() {

@@ -7,7 +7,7 @@ use super::{NodeCx, Rule, c, dim, dtype_attr, scalar, share};
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
-        "Pad" => |cx| if cx.opset < 11 { pad_by_attribute(cx) } else { pad(cx) },
+        "Pad" => |cx| if cx.opset() < 11 { pad_by_attribute(cx) } else { pad(cx) },
         "DepthToSpace" => depth_to_space,
         "SpaceToDepth" => space_to_depth,
         "CenterCropPad" => center_crop_pad,
@@ -18,7 +18,7 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
 }
 
 fn pad_by_attribute(cx: &mut NodeCx<'_>) {
-    let name = if cx.opset < 2 { "paddings" } else { "pads" };
+    let name = if cx.opset() < 2 { "paddings" } else { "pads" };
     let pads = cx.int_list(name).map(|p| p.iter().map(|n| Some(c(*n))).collect::<Vec<_>>());
     let Some(rank) = cx.rank(0).or(pads.as_ref().map(|p| p.len() / 2)) else {
         return cx.set(0, cx.dtype(0), None);

@@ -36,7 +36,7 @@ pub(super) fn training(op_type: &str) -> Option<Rule> {
 
 /// After the learning rate and the count come `groups` groups of tensors; these groups' updates come out.
 fn optimizer(cx: &mut NodeCx<'_>, groups: usize, updated: &[usize]) {
-    let tensors = cx.inputs.len().saturating_sub(2);
+    let tensors = cx.node.inputs().len().saturating_sub(2);
     if !tensors.is_multiple_of(groups) {
         return;
     }

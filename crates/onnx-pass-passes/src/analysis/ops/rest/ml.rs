@@ -71,9 +71,9 @@ fn category_mapper(cx: &mut NodeCx<'_>) {
 }
 
 fn feature_vectorizer(cx: &mut NodeCx<'_>) {
-    let widths = cx.int_list("inputdimensions").filter(|w| w.len() == cx.inputs.len());
+    let widths = cx.int_list("inputdimensions").filter(|w| w.len() == cx.node.inputs().len());
     let total = widths.and_then(|w| w.iter().try_fold(0i64, |n, w| n.checked_add(*w)));
-    let matrix = (0..cx.inputs.len()).find(|k| cx.rank(*k) == Some(2));
+    let matrix = (0..cx.node.inputs().len()).find(|k| cx.rank(*k) == Some(2));
     let rows = matrix.and_then(|k| dim(cx, k, 0)).unwrap_or_else(|| cx.fresh(0, 0));
     let columns = total.map_or_else(|| cx.fresh(0, 1), c);
     cx.set(0, FLOAT, Some(vec![rows, columns]));
@@ -88,7 +88,7 @@ fn label_encoder(cx: &mut NodeCx<'_>) {
         // The first version mapped between the classes and their numbers.
         _ => match cx.dtype(0) {
             Some(DataType::STRING) => Some(DataType::INT64),
-            Some(DataType::INT64) if cx.opset < 2 => Some(DataType::STRING),
+            Some(DataType::INT64) if cx.opset() < 2 => Some(DataType::STRING),
             _ => None,
         },
     };

@@ -21,7 +21,7 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
 fn batch_normalization(cx: &mut NodeCx<'_>) {
     same_as_first(cx);
     let channels = (1..5).find_map(|k| dim(cx, k, 0)).or_else(|| dim(cx, 0, 1));
-    let dtype = if cx.opset >= 14 { cx.dtype(3) } else { cx.dtype(0) };
+    let dtype = if cx.opset() >= 14 { cx.dtype(3) } else { cx.dtype(0) };
     for k in 1..5 {
         let length = channels.clone().unwrap_or_else(|| cx.fresh(k, 0));
         cx.set(k, dtype, Some(vec![length]));

@@ -34,7 +34,7 @@ fn upsample(cx: &mut NodeCx<'_>) {
 }
 
 fn resize(cx: &mut NodeCx<'_>) {
-    let (scales, sizes) = if cx.opset < 11 { (1, None) } else { (2, Some(3)) };
+    let (scales, sizes) = if cx.opset() < 11 { (1, None) } else { (2, Some(3)) };
     let sizes = sizes.filter(|k| cx.has_input(*k));
     let by_sizes = sizes.is_some() && (!cx.has_input(scales) || elements(cx, scales) == Some(0));
     let told = if by_sizes { elements(cx, 3) } else { elements(cx, scales).filter(|n| *n > 0) };

@@ -96,7 +96,7 @@ fn empty(cx: &mut NodeCx<'_>) {
 }
 
 fn construct(cx: &mut NodeCx<'_>) {
-    let count = cx.inputs.len();
+    let count = cx.node.inputs().len();
     let joined = (0..count).map(|k| tensor(cx, k)).reduce(Elements::join).unwrap_or_default();
     joined.into_sequence(cx, Some(c(count as i64)));
 }

@@ -25,7 +25,7 @@ fn dft(cx: &mut NodeCx<'_>) {
         return cx.set(0, cx.dtype(0), None);
     };
     let rank = shape.len();
-    let axis = match cx.opset {
+    let axis = match cx.opset() {
         ..20 => Some(cx.int_or("axis", 1)),
         _ if cx.has_input(2) => scalar(cx, 2).and_then(|a| a.as_const()),
         _ => Some(-2),

@@ -46,7 +46,7 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
 /// After scale and zero point of the result come three inputs an operand.
 fn concat(cx: &mut NodeCx<'_>) {
     let operands: Option<Vec<Vec<Expr>>> =
-        (2..cx.inputs.len()).step_by(3).map(|k| cx.shape(k).map(<[Expr]>::to_vec)).collect();
+        (2..cx.node.inputs().len()).step_by(3).map(|k| cx.shape(k).map(<[Expr]>::to_vec)).collect();
     let shape = operands.and_then(|operands| {
         let (first, rest) = operands.split_first()?;
         let axis = NodeCx::axis(cx.int("axis")?, first.len())?;
