@@ -1,6 +1,7 @@
 //! Time against nodes: `scale [MOST_NODES]`. For load and save, and for each pass, processor time in nanoseconds a
 //! node at sizes from 1,000 up, and how far the time is from a straight line. The processor's caches are emptied before
 //! each run: else a model that fits into them would seem to cost less a node by what it saves in waiting for memory.
+//! Memory that was freed is used again, as in the command, so from the second round on none of it has to be cleared.
 #![allow(clippy::print_stdout)]
 
 #[path = "../../onnx-pass-ir/benches/grown/mod.rs"]
@@ -14,11 +15,14 @@ use onnx_pass_passes::pass::PassContext;
 use onnx_pass_passes::registry;
 use serde_json::{Value, json};
 
-/// Each size is measured until it took this long in all, at least twice and at most so many times; the least counts.
-const ENOUGH: f64 = 0.2;
-const MOST_RUNS: usize = 24;
+/// Times round; the least counts.
+const ROUNDS: usize = 5;
+/// A small model is run so often in each round that these are its nodes in all, and what one run takes is their mean.
+const ENOUGH_NODES: usize = 60_000;
 /// More bytes than any cache of a processor that this runs on.
 const CACHES: usize = 96 << 20;
+
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -56,28 +60,24 @@ fn seconds() -> f64 {
     t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
 }
 
-/// The least time of several runs; making ready is not counted.
-fn least<T>(
-    mut ready: impl FnMut() -> T,
-    mut run: impl FnMut(T) -> Result<(), Box<dyn Error>>,
+/// Processor time of one run; making ready is not counted, nor is what comes after.
+fn timed<T, R>(
+    ready: impl FnOnce() -> Result<T, Box<dyn Error>>,
+    run: impl FnOnce(T) -> Result<R, Box<dyn Error>>,
 ) -> Result<f64, Box<dyn Error>> {
-    let (mut least, mut all, mut runs) = (f64::INFINITY, 0.0, 0);
+    let it = ready()?;
     let mut other = vec![0u8; CACHES];
-    while runs < 2 || all < ENOUGH && runs < MOST_RUNS {
-        let it = ready();
-        other.iter_mut().step_by(64).for_each(|b| *b = b.wrapping_add(1));
-        std::hint::black_box(&mut other);
-        let start = seconds();
-        run(it)?;
-        let took = seconds() - start;
-        least = least.min(took);
-        all += took;
-        runs += 1;
-    }
-    Ok(least)
+    other.iter_mut().step_by(64).for_each(|b| *b = b.wrapping_add(1));
+    std::hint::black_box(&mut other);
+    let start = seconds();
+    // What it leaves is dropped when the time is known: a program does not take its model apart.
+    let _left = run(it)?;
+    Ok(seconds() - start)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // As the command has it. SAFETY: sets a number that the allocator reads when something is freed.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     let most: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |n| n.parse())?;
     let sizes: Vec<usize> =
         [1, 3, 10, 30, 100, 300, 1000].map(|k| k * 1000).into_iter().filter(|n| *n <= most).collect();
@@ -100,33 +100,43 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// What was timed, and its seconds for each size.
 type Row = (String, Vec<f64>);
 
+/// Goes round all sizes and passes several times, so that a minute in which the machine was busy is in all of them or in
+/// none that counts.
 fn measure(sizes: &[usize], folder: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
     let passes = passes();
-    let mut rows: Vec<Row> = vec![("load and save".into(), Vec::new())];
-    rows.extend(passes.iter().map(|(name, _)| ((*name).to_string(), Vec::new())));
+    let names = std::iter::once("load and save").chain(passes.iter().map(|(name, _)| *name));
+    let mut rows: Vec<Row> = names.map(|name| (name.to_string(), vec![f64::INFINITY; sizes.len()])).collect();
+    let (file, to) = (|nodes: usize| folder.join(format!("{nodes}.onnx")), folder.join("out.onnx"));
     for &nodes in sizes {
-        let (from, to) = (folder.join("model.onnx"), folder.join("out.onnx"));
-        std::fs::write(&from, grown::grown(nodes).to_bytes(Encoding::Anew)?)?;
-        let load_and_save = |()| {
-            let mut m = Model::read(&from)?;
-            // Something changed, so that the file is not copied as it is.
-            m.header_mut();
-            m.write(&to, &WriteOptions::default())?;
-            Ok(())
-        };
-        rows[0].1.push(least(|| (), load_and_save)?);
-        let model = Model::read(&from)?;
-        for ((name, options), row) in passes.iter().zip(&mut rows[1..]) {
-            let pass = registry::find(name).ok_or("no such pass")?;
-            let run = |mut m: Model| {
-                let mut cx = PassContext::new();
-                cx.options = options.clone();
-                pass.run(&mut m, &mut cx).map_err(|e| format!("{name}: {e}"))?;
-                // What is freed here is freed in every run.
-                drop((m, cx));
-                Ok(())
-            };
-            row.1.push(least(|| model.clone(), run)?);
+        std::fs::write(file(nodes), grown::grown(nodes).to_bytes(Encoding::Anew)?)?;
+    }
+    for _ in 0..ROUNDS {
+        for (k, &nodes) in sizes.iter().enumerate() {
+            let runs = (ENOUGH_NODES / nodes).max(1);
+            let mut took = vec![0.0; rows.len()];
+            for _ in 0..runs {
+                let load_and_save = |()| {
+                    let mut m = Model::read(file(nodes))?;
+                    // Something changed, so that the file is not copied as it is.
+                    m.header_mut();
+                    m.write(&to, &WriteOptions::default())?;
+                    Ok(m)
+                };
+                took[0] += timed(|| Ok(()), load_and_save)?;
+                for ((name, options), took) in passes.iter().zip(&mut took[1..]) {
+                    let pass = registry::find(name).ok_or("no such pass")?;
+                    let run = |mut m: Model| {
+                        let mut cx = PassContext::new();
+                        cx.options = options.clone();
+                        pass.run(&mut m, &mut cx).map_err(|e| format!("{name}: {e}"))?;
+                        Ok((m, cx))
+                    };
+                    *took += timed(|| Ok(Model::read(file(nodes))?), run)?;
+                }
+            }
+            for ((_, times), took) in rows.iter_mut().zip(took) {
+                times[k] = times[k].min(took / runs as f64);
+            }
         }
     }
     Ok(rows)

@@ -4,6 +4,8 @@
 //! other character is itself. So names of tensors with brackets and braces in them need no escapes. A name
 //! that is there exactly as written is that name, whatever characters it has.
 
+use smallvec::SmallVec;
+
 use crate::suggest;
 
 /// A pattern.
@@ -24,46 +26,42 @@ impl<'p> Glob<'p> {
     /// What each `*` and `?` stands for, in order, where the name fits; each `*` as short as can be, the first
     /// one first.
     pub fn captures(self, name: &str) -> Option<Vec<&str>> {
-        let (pattern, name_chars): (Vec<char>, Vec<(usize, char)>) =
-            (self.0.chars().collect(), name.char_indices().collect());
-        let byte = |k: usize| name_chars.get(k).map_or(name.len(), |(at, _)| *at);
-        let mut spans: Vec<(usize, usize)> = Vec::new();
+        let length = |text: &str, at: usize| text.get(at..)?.chars().next().map(char::len_utf8);
+        let mut spans: SmallVec<[(usize, usize); 4]> = SmallVec::new();
         // Where to go on when a character does not fit: the last star takes one more. An earlier star never
         // has to, as whatever the last one leaves over it can also leave over from further on.
         let mut retry: Option<(usize, usize, usize)> = None;
         let (mut p, mut n) = (0, 0);
         loop {
-            match (pattern.get(p), name_chars.get(n)) {
-                (Some('*'), _) => {
+            match (self.0.as_bytes().get(p), length(name, n)) {
+                (Some(b'*'), _) => {
                     spans.push((n, n));
                     retry = Some((p + 1, n, spans.len()));
                     p += 1;
                     continue;
                 }
-                (Some('?'), Some(_)) => {
-                    spans.push((n, n + 1));
-                    (p, n) = (p + 1, n + 1);
+                (Some(b'?'), Some(one)) => {
+                    spans.push((n, n + one));
+                    (p, n) = (p + 1, n + one);
                     continue;
                 }
-                (Some(c), Some((_, d))) if c == d => {
-                    (p, n) = (p + 1, n + 1);
+                (Some(_), Some(one)) if self.0.get(p..p + one) == name.get(n..n + one) => {
+                    (p, n) = (p + one, n + one);
                     continue;
                 }
                 (None, None) => break,
                 _ => {}
             }
             let (after, end, kept) = retry?;
-            if end >= name_chars.len() {
-                return None;
-            }
+            let end = end + length(name, end)?;
             spans.truncate(kept);
             if let Some(star) = spans.last_mut() {
-                star.1 = end + 1;
+                star.1 = end;
             }
-            retry = Some((after, end + 1, kept));
-            (p, n) = (after, end + 1);
+            retry = Some((after, end, kept));
+            (p, n) = (after, end);
         }
-        spans.iter().map(|(from, to)| name.get(byte(*from)..byte(*to))).collect()
+        spans.iter().map(|(from, to)| name.get(*from..*to)).collect()
     }
 }
 
@@ -178,7 +176,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_captured_makes_the_name_again(pattern in "[ab*?]{0,6}", name in "[ab]{0,8}") {
+        fn what_is_captured_makes_the_name_again(pattern in "[aé*?]{0,6}", name in "[aé]{0,8}") {
             let Some(glob) = Glob::new(&pattern) else { return Ok(()) };
             let Some(found) = glob.captures(&name) else { return Ok(()) };
             let mut found = found.into_iter();

@@ -1,7 +1,10 @@
 //! Names: fresh ones, and those of values.
 
+use std::hash::BuildHasher;
+
 use ecow::{EcoString, eco_format};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::error::{Error, Result};
 use crate::model::*;
@@ -137,6 +140,64 @@ impl Model {
         Ok(())
     }
 
+    /// Renames values everywhere, all at once: one may get the old name of another.
+    ///
+    /// # Errors
+    /// The position of one whose name is empty, or that of another value which is visible in its graph, or in a graph
+    /// inside it. Nothing is renamed then.
+    pub fn rename_values(&mut self, new: &[(ValueId, EcoString)]) -> std::result::Result<(), usize> {
+        if let Some(k) = new.iter().position(|(_, name)| name.is_empty()) {
+            return Err(k);
+        }
+        if let Some(k) = self.clash_of_new(new) {
+            return Err(k);
+        }
+        let unique = self.unique_names;
+        for (v, name) in new {
+            if self.name(*v) != name {
+                self.set_name(*v, name.clone());
+            }
+        }
+        self.unique_names = unique;
+        Ok(())
+    }
+
+    /// The position of a new name that two values would have of which one sees the other. The values are gone through
+    /// once, against a table of the new names alone.
+    fn clash_of_new(&self, new: &[(ValueId, EcoString)]) -> Option<usize> {
+        let hash = |name: &str| FxBuildHasher.hash_one(name);
+        let mut first: HashTable<usize> = HashTable::with_capacity(new.len());
+        let mut renamed = vec![false; self.values.len()];
+        // Of a name that more than one value will have: its first position, and where else it will be.
+        let mut others: Vec<(usize, GraphId)> = Vec::new();
+        for (k, (v, name)) in new.iter().enumerate() {
+            renamed[v.index()] = true;
+            let entry = first.entry(hash(name), |o| new[*o].1 == *name, |o| hash(&new[*o].1));
+            let known = *entry.or_insert(k).get();
+            if known != k {
+                others.push((known, self.value(*v).graph));
+            }
+        }
+        for (v, value) in self.values().filter(|(v, _)| !renamed[v.index()]) {
+            if let Some(k) = first.find(hash(&value.name), |o| new[*o].1 == value.name) {
+                others.push((*k, self.value(v).graph));
+            }
+        }
+        let mut graphs: FxHashMap<usize, Vec<GraphId>> = FxHashMap::default();
+        for (k, graph) in others {
+            graphs.entry(k).or_insert_with(|| vec![self.value(new[k].0).graph]).push(graph);
+        }
+        graphs.into_iter().filter(|(_, all)| self.see_each_other(all)).map(|(k, _)| k).min()
+    }
+
+    /// Whether one of these graphs is another, or around it.
+    fn see_each_other(&self, graphs: &[GraphId]) -> bool {
+        let mut seen = FxHashSet::default();
+        let distinct = graphs.iter().all(|g| seen.insert(*g));
+        let around = |g: &GraphId| std::iter::successors(self.graph(*g).parent, |p| self.graph(*p).parent);
+        !distinct || graphs.iter().any(|g| around(g).any(|p| seen.contains(&p)))
+    }
+
     /// Whether a value that `graph` sees, or a graph inside it, has this name.
     pub fn is_name_taken(&mut self, graph: GraphId, name: &str) -> bool {
         self.names_a_value(name) && self.name_clash(graph, name).is_some()
@@ -160,15 +221,27 @@ impl Model {
 
     /// Renames without a check.
     pub(crate) fn set_name(&mut self, v: ValueId, name: EcoString) {
-        self.forget_spans(v);
         self.remember_name(&name);
         self.unique_names = false;
         let graph = self.value(v).graph;
         let old = std::mem::replace(&mut self.values[v.index()].name, name.clone());
         self.unremember_name(&old);
-        for n in self.touching(v) {
-            self.rename_shards(n, &[(old.clone(), name.clone())]);
+        let renamed = [(old, name)];
+        for k in 0..self.value(v).uses.len() {
+            match self.value(v).uses[k] {
+                Use::Node { node, .. } => self.touch_renamed(node, &renamed),
+                Use::Output { graph, .. } => self.touch_graph(graph),
+            }
+        }
+        if let Some(producer) = self.value(v).producer() {
+            self.touch_renamed(producer, &renamed);
         }
         self.touch_graph(graph);
+    }
+
+    /// Notes that operands of a node have other names.
+    fn touch_renamed(&mut self, node: NodeId, renamed: &[(EcoString, EcoString)]) {
+        self.touch(node);
+        self.rename_shards(node, renamed);
     }
 }

@@ -67,7 +67,12 @@ fn apply(m: &mut Model, (what, a, b): Step) -> Option<()> {
             m.set_input(n, usize::from(b % 4), v.filter(|_| b % 5 > 0));
         }
         2 => m.remove_node(pick(&nodes, a)?).ok()?,
-        3 => m.rename_value(pick(&values, a)?, &format!("r{}", b % 9)).ok()?,
+        3 if a % 2 == 0 => m.rename_value(pick(&values, a)?, &format!("r{}", b % 9)).ok()?,
+        3 => {
+            let new = [(a, b), (b, a)]
+                .map(|(k, name)| Some((pick(&values, k)?, ecow::eco_format!("r{}", name % 9))));
+            m.rename_values(&[new[0].clone()?, new[1].clone()?]).ok()?
+        }
         4 | 5 => {
             let n = pick(&nodes, a)?;
             let (old, new) = (pick(m.node(n).outputs(), b)??, pick(&readable(m, graph, Some(n)), b)?);
@@ -98,6 +103,22 @@ fn apply(m: &mut Model, (what, a, b): Step) -> Option<()> {
         _ => {}
     }
     Some(())
+}
+
+#[test]
+fn names_are_exchanged_at_once_and_not_given_twice() {
+    let mut m = start();
+    let (x, sum) = (value(&m, "x"), value(&m, "sum"));
+    let inner = m.values().find(|(_, v)| v.name() == "inner").unwrap().0;
+    m.rename_values(&[(x, "sum".into()), (sum, "x".into())]).unwrap();
+    assert_eq!([x, sum].map(|v| m.name(v).to_string()), ["sum", "x"]);
+    // A name in a branch is seen by nobody outside, but it may not hide one from there.
+    assert_eq!(m.rename_values(&[(inner, "z".into()), (x, "inner".into())]), Ok(()));
+    assert_eq!(m.rename_values(&[(x, "a".into()), (inner, "x".into())]), Err(1));
+    assert_eq!(m.rename_values(&[(x, "a".into()), (inner, "a".into())]), Err(0));
+    assert_eq!(m.rename_values(&[(x, "".into())]), Err(0));
+    assert_eq!(m.name(x), "inner");
+    sound(&m);
 }
 
 proptest! {

@@ -46,11 +46,15 @@
 //! `prune-dynamic-axes`); two keys for one name; a new name that a key would rename again, so that a second run
 //! would change the model once more.
 
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
 use indexmap::IndexMap;
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Def, EcoString, GraphOwner, Model, NewNode, Place, ValueId};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use serde::Deserialize;
+use smallvec::SmallVec;
 
 use crate::dims;
 use crate::names::{self, Glob};
@@ -138,11 +142,9 @@ impl Kind {
 
 fn rename_inputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), PassError> {
     let inputs = m.graph(m.main()).inputs().to_vec();
-    for (k, from, to) in plan(&INPUT, map, &inputs.iter().map(|v| m.name(*v)).collect::<Vec<_>>())? {
-        give_name(m, &INPUT, inputs[k], &to)?;
-        record(cx, &INPUT, &from, &to);
-    }
-    Ok(())
+    let known = inputs.iter().map(|v| (m.name(*v), *v)).collect();
+    let new = plan(&INPUT, map, &known)?.into_iter().map(|(k, to)| (known[k], to)).collect();
+    give_names(m, cx, &INPUT, new)
 }
 
 fn rename_outputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), PassError> {
@@ -150,8 +152,11 @@ fn rename_outputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), 
     let mut outputs: Vec<ValueId> = m.graph(main).outputs().iter().map(|o| o.value()).collect();
     let mut seen = FxHashSet::default();
     outputs.retain(|v| seen.insert(*v));
-    for (k, from, to) in plan(&OUTPUT, map, &outputs.iter().map(|v| m.name(*v)).collect::<Vec<_>>())? {
-        let v = outputs[k];
+    let known: Known<'_, ValueId> = outputs.iter().map(|v| (m.name(*v), *v)).collect();
+    let new: Vec<(ValueId, String)> =
+        plan(&OUTPUT, map, &known)?.into_iter().map(|(k, to)| (known[k], to)).collect();
+    for (v, to) in new {
+        let from = m.name(v).to_string();
         if m.value(v).def() == Def::Input {
             // The input keeps its name, so the output needs a value of its own.
             if m.is_name_taken(main, &to) {
@@ -163,10 +168,10 @@ fn rename_outputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), 
                 m.set_output(main, k, copy);
             }
             m.rename_value(copy, &to)?;
+            record(cx, &OUTPUT, &from, &to);
         } else {
-            give_name(m, &OUTPUT, v, &to)?;
+            give_names(m, cx, &OUTPUT, vec![(v, to)])?;
         }
-        record(cx, &OUTPUT, &from, &to);
     }
     Ok(())
 }
@@ -193,24 +198,20 @@ fn rename_values(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), P
             return Err(VALUE.error(key, format!("it is an {}; rename it under `{}`", kind.one, kind.option)));
         }
     }
-    let mut by_name: IndexMap<EcoString, Vec<ValueId>> = IndexMap::new();
+    let mut by_name: Known<'_, SmallVec<[ValueId; 1]>> = Known::default();
+    by_name.reserve(m.value_capacity());
     for (v, value) in m.values() {
         let inner = !matches!(
             m.graph(m.root_of(value.graph())).owner(),
             GraphOwner::Function(_) | GraphOwner::Detached
         );
         if inner && !interface.contains(&v) && !value.name().is_empty() {
-            by_name.entry(value.name().into()).or_default().push(v);
+            by_name.entry(value.name()).or_default().push(v);
         }
     }
-    let known: Vec<&str> = by_name.keys().map(EcoString::as_str).collect();
-    for (k, from, to) in plan(&VALUE, map, &known)? {
-        for v in by_name.get_index(k).map(|(_, v)| v.as_slice()).unwrap_or_default() {
-            give_name(m, &VALUE, *v, &to)?;
-        }
-        record(cx, &VALUE, &from, &to);
-    }
-    Ok(())
+    let new = plan(&VALUE, map, &by_name)?;
+    let new = new.into_iter().flat_map(|(k, to)| by_name[k].iter().map(move |v| (*v, to.clone()))).collect();
+    give_names(m, cx, &VALUE, new)
 }
 
 /// Gives symbols other names, in every declared dim.
@@ -227,9 +228,10 @@ pub(crate) fn rename_symbols(
         return Ok(());
     }
     let symbols = dims::symbols(m);
-    let known: Vec<&str> = symbols.keys().map(EcoString::as_str).collect();
+    let known: Known<'_, ()> = symbols.keys().map(|symbol| (symbol.as_str(), ())).collect();
     let mut new: FxHashMap<String, Expr> = FxHashMap::default();
-    for (_, from, to) in plan(&kind, map, &known)? {
+    for (k, to) in plan(&kind, map, &known)? {
+        let from = known.get_index(k).map_or("", |(from, ())| from).to_string();
         if !dims::is_symbol(&to) {
             return Err(kind.error(&from, format!("`{to}` would be read as an expression, not as a name")));
         }
@@ -260,9 +262,24 @@ fn record(cx: &mut PassContext, kind: &Kind, from: &str, to: &str) {
     cx.rows.push(vec![kind.one.into(), from.into(), to.into()]);
 }
 
-fn give_name(m: &mut Model, kind: &Kind, v: ValueId, to: &str) -> Result<(), PassError> {
-    let from = m.name(v).to_string();
-    m.rename_value(v, to).map_err(|_| taken(kind, &from, to))
+/// Renames values, all at once.
+fn give_names(
+    m: &mut Model,
+    cx: &mut PassContext,
+    kind: &Kind,
+    new: Vec<(ValueId, String)>,
+) -> Result<(), PassError> {
+    let mut last = None;
+    for (v, to) in &new {
+        // Values of one name, in graphs that do not see each other, are one row.
+        let from = m.name(*v);
+        if last != Some(from) {
+            record(cx, kind, from, to);
+        }
+        last = Some(from);
+    }
+    let new: Vec<(ValueId, EcoString)> = new.into_iter().map(|(v, to)| (v, to.into())).collect();
+    m.rename_values(&new).map_err(|k| taken(kind, m.name(new[k].0), &new[k].1))
 }
 
 fn taken(kind: &Kind, from: &str, to: &str) -> PassError {
@@ -270,34 +287,61 @@ fn taken(kind: &Kind, from: &str, to: &str) -> PassError {
     kind.error(from, format!("the graph has a value `{to}` already{way_out}"))
 }
 
-/// Which of the names get another, in the order of the map: position, old name, new name.
-fn plan(kind: &Kind, map: &Map, known: &[&str]) -> Result<Vec<(usize, String, String)>, PassError> {
-    let mut plan: IndexMap<usize, (String, String)> = IndexMap::new();
-    let positions: FxHashMap<&str, usize> = known.iter().enumerate().map(|(k, n)| (*n, k)).collect();
+/// Names that are there, and what has them.
+type Known<'m, T> = IndexMap<&'m str, T, FxBuildHasher>;
+
+/// New names, by the position of the old one.
+struct Plan {
+    new: Vec<Option<String>>,
+    /// The positions of those that get one, in the order of the map.
+    order: Vec<usize>,
+}
+
+impl Plan {
+    /// Gives a name a new one; tells the one that it had been given.
+    fn insert(&mut self, k: usize, to: String) -> Option<String> {
+        let other = self.new[k].replace(to);
+        if other.is_none() {
+            self.order.push(k);
+        }
+        other
+    }
+
+    /// The name at a position, and its new one.
+    fn get<'p>(&'p self, known: &Known<'p, impl Sized>, k: usize) -> Option<(&'p str, &'p str)> {
+        Some((known.get_index(k)?.0, self.new.get(k)?.as_deref()?))
+    }
+}
+
+/// Which of the names get another, in the order of the map: position and new name.
+fn plan<T>(kind: &Kind, map: &Map, known: &Known<'_, T>) -> Result<Vec<(usize, String)>, PassError> {
+    let mut plan = Plan { new: vec![None; known.len()], order: Vec::new() };
+    let names = || known.keys().copied().collect::<Vec<&str>>();
     for (from, to) in map {
         if to.is_empty() {
             return Err(kind.error(from, "the new name is empty"));
         }
-        if let Some(k) = positions.get(from.as_str()) {
-            plan.insert(*k, (from.clone(), to.clone()));
+        if let Some(k) = known.get_index_of(from.as_str()) {
+            plan.insert(k, to.clone());
         }
     }
     for (from, to) in map {
-        if positions.contains_key(from.as_str()) {
+        if known.contains_key(from.as_str()) {
             continue;
         }
         let Some(glob) = Glob::new(from) else {
-            if !positions.contains_key(to.as_str()) {
-                return Err(kind.error(from, names::unknown(from, kind.one, kind.many, known)));
+            if !known.contains_key(to.as_str()) {
+                return Err(kind.error(from, names::unknown(from, kind.one, kind.many, &names())));
             }
             continue;
         };
         let mut fits = false;
-        for (k, name) in known.iter().enumerate().filter(|(_, name)| !map.contains_key(**name)) {
+        for (k, name) in known.keys().enumerate().filter(|(_, name)| !map.contains_key(**name)) {
             let Some(captures) = glob.captures(name) else { continue };
             fits = true;
             let new = names::substitute(to, &captures).map_err(|e| kind.error(from, e))?;
-            if let Some((_, other)) = plan.insert(k, ((*name).into(), new.clone()))
+            if let Some(other) = plan.insert(k, new)
+                && let Some((_, new)) = plan.get(known, k)
                 && other != new
             {
                 return Err(kind.error(
@@ -306,12 +350,14 @@ fn plan(kind: &Kind, map: &Map, known: &[&str]) -> Result<Vec<(usize, String, St
                 ));
             }
         }
-        if !fits && !was_done(to, known) {
-            return Err(kind.error(from, names::unknown(from, kind.one, kind.many, known)));
+        if !fits && !was_done(to, &names()) {
+            return Err(kind.error(from, names::unknown(from, kind.one, kind.many, &names())));
         }
     }
-    check_new_names(kind, map, &positions, &plan)?;
-    Ok(plan.into_iter().filter(|(_, (from, to))| from != to).map(|(k, (from, to))| (k, from, to)).collect())
+    check_new_names(kind, map, known, &plan)?;
+    let Plan { mut new, order } = plan;
+    let new = order.into_iter().filter_map(|k| Some((k, new[k].take()?)));
+    Ok(new.filter(|(k, to)| known.get_index(*k).is_some_and(|(from, _)| from != to)).collect())
 }
 
 /// Whether names are there that the pattern's new names could be.
@@ -321,17 +367,18 @@ fn was_done(to: &str, known: &[&str]) -> bool {
     !names::select(&shape, known).is_empty()
 }
 
-fn check_new_names(
-    kind: &Kind,
-    map: &Map,
-    positions: &FxHashMap<&str, usize>,
-    plan: &IndexMap<usize, (String, String)>,
-) -> Result<(), PassError> {
+fn check_new_names<T>(kind: &Kind, map: &Map, known: &Known<'_, T>, plan: &Plan) -> Result<(), PassError> {
     let patterns: Vec<(Glob, &String)> =
         map.iter().filter_map(|(key, template)| Some((Glob::new(key)?, template))).collect();
-    let mut given: FxHashMap<&str, &str> = FxHashMap::default();
-    for (from, to) in plan.values() {
-        if let Some(other) = given.insert(to, from) {
+    let given = || plan.order.iter().filter_map(|k| Some((*k, plan.get(known, *k)?)));
+    let hash = |name: &str| FxBuildHasher.hash_one(name);
+    // By their new names.
+    let mut seen: HashTable<usize> = HashTable::with_capacity(plan.order.len());
+    for (k, (from, to)) in given() {
+        let named = |k: &usize| plan.get(known, *k).map_or("", |(_, to)| to);
+        let entry = seen.entry(hash(to), |other| named(other) == to, |other| hash(named(other)));
+        let first = *entry.or_insert(k).get();
+        if let Some((other, _)) = plan.get(known, first).filter(|_| first != k) {
             return Err(kind.error(from, format!("`{from}` and `{other}` would both be `{to}`")));
         }
         if from == to {
@@ -351,13 +398,13 @@ fn check_new_names(
             ));
         }
     }
-    for (k, (from, to)) in plan {
-        let other = positions.get(to.as_str()).filter(|other| *other != k);
-        if other.is_some_and(|other| !plan.contains_key(other)) {
-            // Of symbols there is more to say, and `rename_symbols` says it.
-            if kind.one != DIM.one {
-                return Err(kind.error(from, format!("there is another {} `{to}`", kind.one)));
-            }
+    // Of symbols there is more to say, and `rename_symbols` says it.
+    if kind.one == DIM.one {
+        return Ok(());
+    }
+    for (k, (from, to)) in given() {
+        if known.get_index_of(to).is_some_and(|other| other != k && plan.get(known, other).is_none()) {
+            return Err(kind.error(from, format!("there is another {} `{to}`", kind.one)));
         }
     }
     Ok(())
