@@ -61,7 +61,7 @@ impl Copier<'_> {
     fn outputs(&mut self, m: &mut Model, id: NodeId, graph: GraphId, before: Option<NodeId>) -> NodeId {
         let old = m.node(id).clone();
         let copy = m.new_node_raw(graph);
-        let mut n = Node { src: Span::NONE, prev: None, next: None, graph, ..old };
+        let mut n = Node { src: Span::NONE, graph, ..old };
         n.operands.clear_inputs();
         n.attributes.clear();
         n.name = n.name.map(|x| self.name(m, &x));

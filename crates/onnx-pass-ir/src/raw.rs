@@ -20,8 +20,6 @@ impl Node {
             attributes: EcoVec::new(),
             rare: None,
             graph,
-            prev: None,
-            next: None,
             live: false,
             src: Span::NONE,
         }
@@ -57,6 +55,7 @@ impl Model {
         Model {
             header: Header::default(),
             nodes: Vec::new(),
+            links: Vec::new(),
             values: Vec::new(),
             graphs: vec![Graph::blank(GraphOwner::Main, None)],
             functions: Vec::new(),
@@ -89,23 +88,25 @@ impl Model {
     pub(crate) fn new_node_raw(&mut self, graph: GraphId) -> NodeId {
         let id = NodeId::new(self.nodes.len());
         self.nodes.push(Node::blank(graph));
+        self.links.push(Link::default());
         id
     }
 
     /// Links a node into `graph`, before another node or at the end.
     pub(crate) fn link_raw(&mut self, id: NodeId, graph: GraphId, before: Option<NodeId>) {
         let prev = match before {
-            Some(b) => self.nodes[b.index()].prev,
+            Some(b) => self.links[b.index()].prev,
             None => self.graphs[graph.index()].last,
         };
         let n = &mut self.nodes[id.index()];
-        (n.prev, n.next, n.graph, n.live) = (prev, before, graph, true);
+        (n.graph, n.live) = (graph, true);
+        self.links[id.index()] = Link { prev, next: before };
         match prev {
-            Some(p) => self.nodes[p.index()].next = Some(id),
+            Some(p) => self.links[p.index()].next = Some(id),
             None => self.graphs[graph.index()].first = Some(id),
         }
         match before {
-            Some(b) => self.nodes[b.index()].prev = Some(id),
+            Some(b) => self.links[b.index()].prev = Some(id),
             None => self.graphs[graph.index()].last = Some(id),
         }
         self.graphs[graph.index()].node_count += 1;
@@ -113,18 +114,18 @@ impl Model {
 
     /// Takes a node out of its graph's list; the node stays as it is otherwise.
     pub(crate) fn unlink_raw(&mut self, id: NodeId) {
-        let n = &self.nodes[id.index()];
-        let (prev, next, graph) = (n.prev, n.next, n.graph);
+        let Link { prev, next } = std::mem::take(&mut self.links[id.index()]);
+        let n = &mut self.nodes[id.index()];
+        n.live = false;
+        let graph = n.graph;
         match prev {
-            Some(p) => self.nodes[p.index()].next = next,
+            Some(p) => self.links[p.index()].next = next,
             None => self.graphs[graph.index()].first = next,
         }
         match next {
-            Some(x) => self.nodes[x.index()].prev = prev,
+            Some(x) => self.links[x.index()].prev = prev,
             None => self.graphs[graph.index()].last = prev,
         }
-        let n = &mut self.nodes[id.index()];
-        (n.prev, n.next, n.live) = (None, None, false);
         self.graphs[graph.index()].node_count -= 1;
     }
 

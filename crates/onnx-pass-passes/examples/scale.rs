@@ -1,4 +1,4 @@
-//! Time against nodes: `scale [MOST_NODES]`. For load and save, and for each pass, processor time in nanoseconds a
+//! Time against nodes: `scale [MOST_NODES [PASS…]]`. For load and save, and for each pass, processor time in nanoseconds a
 //! node at sizes from 1,000 up, and how far the time is from a straight line. The processor's caches are emptied before
 //! each run: else a model that fits into them would seem to cost less a node by what it saves in waiting for memory.
 //! Memory that was freed is used again, as in the command, so from the second round on none of it has to be cleared.
@@ -83,7 +83,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         [1, 3, 10, 30, 100, 300, 1000].map(|k| k * 1000).into_iter().filter(|n| *n <= most).collect();
     let folder = std::env::temp_dir().join(format!("onnx-pass-scale-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let measured = measure(&sizes, &folder);
+    let wanted: Vec<String> = std::env::args().skip(2).collect();
+    let measured = measure(&sizes, &wanted, &folder);
     std::fs::remove_dir_all(&folder)?;
     let rows = measured?;
     let head: Vec<String> = sizes.iter().map(|n| format!(" {n} |")).collect();
@@ -102,8 +103,9 @@ type Row = (String, Vec<f64>);
 
 /// Goes round all sizes and passes several times, so that a minute in which the machine was busy is in all of them or in
 /// none that counts.
-fn measure(sizes: &[usize], folder: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
-    let passes = passes();
+fn measure(sizes: &[usize], wanted: &[String], folder: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
+    let mut passes = passes();
+    passes.retain(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name));
     let names = std::iter::once("load and save").chain(passes.iter().map(|(name, _)| *name));
     let mut rows: Vec<Row> = names.map(|name| (name.to_string(), vec![f64::INFINITY; sizes.len()])).collect();
     let (file, to) = (|nodes: usize| folder.join(format!("{nodes}.onnx")), folder.join("out.onnx"));

@@ -15,7 +15,7 @@ impl Model {
     pub fn add_node(&mut self, place: Place, new: NewNode) -> NodeId {
         let (graph, before) = match place {
             Place::Before(n) => (self.node(n).graph, Some(n)),
-            Place::After(n) => (self.node(n).graph, self.node(n).next),
+            Place::After(n) => (self.node(n).graph, self.links[n.index()].next),
             Place::Start(g) => (g, self.graph(g).first),
             Place::End(g) => (g, None),
         };

@@ -103,8 +103,9 @@ impl Model {
 
     /// The ids of a graph's nodes, in order, for use while the graph changes.
     pub fn node_ids(&self, graph: GraphId) -> Vec<NodeId> {
-        let mut ids = Vec::with_capacity(self.graph(graph).node_count);
-        ids.extend(self.nodes(graph).map(|(id, _)| id));
+        let g = self.graph(graph);
+        let mut ids = Vec::with_capacity(g.node_count);
+        ids.extend(std::iter::successors(g.first, |id| self.links[id.index()].next));
         ids
     }
 
@@ -284,8 +285,7 @@ impl<'a> Iterator for Nodes<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let id = self.next?;
-        let n = self.model.node(id);
-        self.next = n.next;
-        Some((id, n))
+        self.next = self.model.links[id.index()].next;
+        Some((id, self.model.node(id)))
     }
 }

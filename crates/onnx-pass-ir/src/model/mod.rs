@@ -18,7 +18,7 @@ use crate::{Attribute, FunctionId, GraphId, ValueId};
 
 pub use graph::{Graph, GraphOutput, GraphOwner, QuantAnnotation};
 pub use look::Nodes;
-pub(crate) use node::Operator;
+pub(crate) use node::{Link, Operator};
 pub use node::{Node, canonical_domain};
 pub use odd::Metadata;
 pub(crate) use odd::{Odd, Pair};
@@ -138,6 +138,8 @@ pub struct Model {
     /// What stands beside the graphs.
     pub(crate) header: Header,
     pub(crate) nodes: Vec<Node>,
+    /// By node.
+    pub(crate) links: Vec<Link>,
     pub(crate) values: Vec<Value>,
     pub(crate) graphs: Vec<Graph>,
     pub(crate) functions: Vec<Function>,

@@ -34,11 +34,16 @@ pub struct Node {
     pub(crate) attributes: EcoVec<Attribute>,
     pub(crate) rare: Option<Box<RareNode>>,
     pub(crate) graph: GraphId,
-    pub(crate) prev: Option<NodeId>,
-    pub(crate) next: Option<NodeId>,
     pub(crate) live: bool,
     /// The field in its source; empty once the node or a subgraph of it was changed.
     pub(crate) src: Span,
+}
+
+/// A node's neighbours in its graph. They stand apart from the nodes, so that a walk in order does not fetch every node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Link {
+    pub prev: Option<NodeId>,
+    pub next: Option<NodeId>,
 }
 
 /// What few nodes have.

@@ -283,6 +283,7 @@ impl<'a> Decoder<'a> {
     /// Makes room for the nodes of a graph, most of which define one value.
     fn expect(&mut self, nodes: usize) {
         self.model.nodes.reserve(nodes);
+        self.model.links.reserve(nodes);
         self.model.values.reserve(nodes);
         if let Some(scope) = self.scopes.last_mut() {
             scope.reserve(nodes);

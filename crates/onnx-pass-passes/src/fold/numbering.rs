@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{AttrValue, DataType, GraphId, Model, NodeId, ValueId};
+use onnx_pass_ir::{AttrValue, DataType, GraphId, Model, NodeId, Use, ValueId};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::constants::is_pure;
@@ -24,9 +24,7 @@ type Contents = (DataType, Arc<[Expr]>, Arc<[Option<Expr>]>);
 pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> {
     merge_constants(m, g)?;
     let mut by_contents: FxHashMap<Contents, ValueId> = FxHashMap::default();
-    // A node that read another's result reads its twin's now, so a node in the table may hash otherwise than when it was
-    // entered: the hash stands beside it.
-    let mut by_op: HashTable<(u64, NodeId)> = HashTable::with_capacity(m.graph(g).node_count());
+    let mut by_op = Numbered { table: HashTable::new(), seen: vec![false; m.node_capacity()] };
     let mut merged = 0;
     for &v in m.graph(g).inputs() {
         if let Some(key) = contents(a, v) {
@@ -41,19 +39,13 @@ pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> 
             continue;
         }
         if let Some(first) = twin(m, a, n, &mut by_contents) {
-            merged += u64::from(replace(m, n, 0, first)?);
+            merged += u64::from(by_op.replace(m, n, 0, first)?);
             continue;
         }
-        let Some(key) = hash(m, n) else { continue };
-        match by_op.find(key, |(k, other)| *k == key && same(m, *other, n)).map(|(_, first)| *first) {
-            None => {
-                by_op.insert_unique(key, (key, n), |(k, _)| *k);
-            }
-            Some(first) => {
-                for k in 0..m.node(n).outputs().len() {
-                    if let Some(other) = m.node(first).output(k) {
-                        merged += u64::from(replace(m, n, k, other)?);
-                    }
+        if let Some(first) = by_op.first_or_enter(m, n) {
+            for k in 0..m.node(n).outputs().len() {
+                if let Some(other) = m.node(first).output(k) {
+                    merged += u64::from(by_op.replace(m, n, k, other)?);
                 }
             }
         }
@@ -61,11 +53,58 @@ pub fn merge(m: &mut Model, a: &Analysis, g: GraphId) -> Result<u64, PassError> 
     Ok(merged)
 }
 
+/// The nodes that others may be equal to, by what they compute.
+///
+/// Invariant: a node that was seen is in the table if each of its operands is read more than once. One that alone reads
+/// a value has no equal, and most nodes do: the table is small, where one of all nodes would be a wait for memory at each.
+struct Numbered {
+    /// The hash stands beside the node: one that read another's result reads its twin's now, and hashes otherwise.
+    table: HashTable<(u32, NodeId)>,
+    seen: Vec<bool>,
+}
+
+impl Numbered {
+    /// The first node that computes what `n` does; `n` is entered when there is none.
+    fn first_or_enter(&mut self, m: &Model, n: NodeId) -> Option<NodeId> {
+        self.seen[n.index()] = true;
+        if m.node(n).inputs().iter().flatten().any(|v| m.value(*v).uses().len() == 1) {
+            return None;
+        }
+        let key = hash(m, n)?;
+        let entry = self.table.entry(
+            spread(key),
+            |(k, other)| *k == key && (*other == n || same(m, *other, n)),
+            |(k, _)| spread(*k),
+        );
+        Some(entry.or_insert((key, n)).get().1).filter(|first| *first != n)
+    }
+
+    /// Lets the readers of a node's output read another value.
+    fn replace(&mut self, m: &mut Model, n: NodeId, k: usize, by: ValueId) -> Result<bool, PassError> {
+        let only = match m.value(by).uses() {
+            [Use::Node { node, .. }] => {
+                Some(*node).filter(|only| self.seen.get(only.index()).is_some_and(|seen| *seen))
+            }
+            _ => None,
+        };
+        let replaced = replace(m, n, k, by)?;
+        if let Some(only) = only.filter(|only| replaced && m.node(*only).graph() == m.node(n).graph()) {
+            // It is not the only reader any more.
+            self.first_or_enter(m, only);
+        }
+        Ok(replaced)
+    }
+}
+
+/// The table takes places from the low bits and marks from the high ones.
+fn spread(short: u32) -> u64 {
+    u64::from(short) << 32 | u64::from(short)
+}
+
 fn replace(m: &mut Model, n: NodeId, k: usize, by: ValueId) -> Result<bool, PassError> {
     let Some(old) = m.node(n).output(k) else { return Ok(false) };
     // A graph output keeps its own node where taking the other's value would need an Identity.
-    let is_output =
-        |v: ValueId| m.value(v).uses().iter().any(|u| matches!(u, onnx_pass_ir::Use::Output { .. }));
+    let is_output = |v: ValueId| m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. }));
     if old == by || m.is_unused(old) || is_output(old) {
         return Ok(false);
     }
@@ -108,7 +147,7 @@ fn merge_constants(m: &mut Model, g: GraphId) -> Result<(), PassError> {
                 seen.insert(key, v);
             }
             Some(first) => {
-                let outputs = m.value(v).uses().iter().any(|u| matches!(u, onnx_pass_ir::Use::Output { .. }));
+                let outputs = m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. }));
                 m.replace_uses(v, *first);
                 if !outputs && m.is_unused(v) {
                     dead.push(v);
@@ -125,7 +164,7 @@ fn merge_constants(m: &mut Model, g: GraphId) -> Result<(), PassError> {
 
 /// A hash of what a node computes: its operator's name, operands and attributes. `None` for attributes that are not
 /// compared (graphs, large tensors).
-fn hash(m: &Model, n: NodeId) -> Option<u64> {
+fn hash(m: &Model, n: NodeId) -> Option<u32> {
     let node = m.node(n);
     let mut h = FxHasher::default();
     (node.op_type(), node.inputs()).hash(&mut h);
@@ -151,7 +190,8 @@ fn hash(m: &Model, n: NodeId) -> Option<u64> {
         attributes = attributes.wrapping_add(one.finish());
     }
     attributes.hash(&mut h);
-    Some(h.finish())
+    let long = h.finish();
+    Some((long ^ long >> 32) as u32)
 }
 
 /// Whether two nodes compute the same.
