@@ -36,13 +36,21 @@ impl Model {
 
     /// Takes a value's own declaration away (its entry in `value_info`); inputs and outputs keep theirs.
     pub fn clear_value_info(&mut self, v: ValueId) {
-        if self.value(v).def == Def::Input || self.value(v).info.is_none() {
-            return;
+        self.clear_value_infos(&[v]);
+    }
+
+    /// As [`Model::clear_value_info`], of many values at once.
+    pub fn clear_value_infos(&mut self, values: &[ValueId]) {
+        let declared = |v: &ValueId| self.value(*v).def != Def::Input && self.value(*v).info.is_some();
+        let values: Vec<ValueId> = values.iter().copied().filter(declared).collect();
+        for v in &values {
+            self.values[v.index()].info = None;
         }
-        let graph = self.value(v).graph;
-        self.values[v.index()].info = None;
-        self.graphs[graph.index()].value_info.retain(|x| *x != v);
-        self.touch_graph(graph);
+        for graph in self.graphs_of(&values) {
+            let values = &self.values;
+            self.graphs[graph.index()].value_info.retain(|v| values[v.index()].info.is_some());
+            self.touch_graph(graph);
+        }
     }
 
     /// Drops the entries of `value_info` that belong to no value of the graph; gives how many.

@@ -54,13 +54,10 @@ impl Model {
                 )));
             }
         }
-        let mut graphs: Vec<GraphId> = dead.iter().map(|v| self.value(*v).graph).collect();
-        graphs.sort_unstable();
-        graphs.dedup();
         for &v in dead {
             self.mark_removed(v);
         }
-        for g in graphs {
+        for g in self.graphs_of(dead) {
             self.purge(g);
             self.touch_graph(g);
         }

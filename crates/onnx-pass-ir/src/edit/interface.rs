@@ -26,12 +26,23 @@ impl Model {
 
     /// Removes output `index` of a graph; its value stays.
     pub fn remove_output(&mut self, graph: GraphId, index: usize) {
-        let o = &self.graphs[graph.index()].outputs[index];
-        let (value, pos) = (o.value, o.use_pos);
-        // While all outputs have their places: the use that moves up may be another output's of this graph.
-        self.drop_use(value, pos);
-        self.graphs[graph.index()].outputs.remove(index);
-        for k in index..self.graphs[graph.index()].outputs.len() {
+        self.remove_outputs(graph, &[index]);
+    }
+
+    /// Removes many outputs of a graph at once, by their positions in rising order; their values stay.
+    pub fn remove_outputs(&mut self, graph: GraphId, positions: &[usize]) {
+        let Some(&first) = positions.first() else { return };
+        for &k in positions {
+            // While all outputs have their places: the use that moves up may be another output's of this graph.
+            let o = &self.graphs[graph.index()].outputs[k];
+            self.drop_use(o.value, o.use_pos);
+        }
+        let (mut at, mut removed) = (0, positions.iter().peekable());
+        self.graphs[graph.index()].outputs.retain(|_| {
+            at += 1;
+            removed.next_if(|k| **k == at - 1).is_none()
+        });
+        for k in first..self.graphs[graph.index()].outputs.len() {
             let o = &self.graphs[graph.index()].outputs[k];
             let (v, pos) = (o.value, o.use_pos);
             self.values[v.index()].uses[pos as usize] = Use::Output { graph, index: k as u32 };
@@ -54,13 +65,27 @@ impl Model {
     /// # Errors
     /// When something still reads it.
     pub fn remove_input(&mut self, v: ValueId) -> Result<()> {
-        if !self.is_unused(v) {
-            return Err(Error::edit(format!("input `{}` is still read", self.name(v))));
+        self.remove_inputs(&[v])
+    }
+
+    /// Removes many inputs at once.
+    ///
+    /// # Errors
+    /// As [`Model::remove_input`], before anything is removed.
+    pub fn remove_inputs(&mut self, dead: &[ValueId]) -> Result<()> {
+        if let Some(v) = dead.iter().find(|v| !self.is_unused(**v)) {
+            return Err(Error::edit(format!("input `{}` is still read", self.name(*v))));
         }
-        let graph = self.value(v).graph;
-        self.graphs[graph.index()].inputs.retain(|x| *x != v);
-        self.forget_value(v);
-        self.touch_graph(graph);
+        for &v in dead {
+            self.mark_removed(v);
+            self.values[v.index()].info = None;
+        }
+        for graph in self.graphs_of(dead) {
+            let values = &self.values;
+            self.graphs[graph.index()].inputs.retain(|v| values[v.index()].def != Def::Removed);
+            self.purge(graph);
+            self.touch_graph(graph);
+        }
         Ok(())
     }
 

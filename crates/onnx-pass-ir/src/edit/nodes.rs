@@ -179,7 +179,8 @@ impl Model {
         Ok(())
     }
 
-    /// Leaves out result `k` of a node; trailing absent results are cut off.
+    /// Leaves out result `k` of a node; trailing absent results are cut off. What the graph says of it goes at the next
+    /// [`Model::sweep`].
     ///
     /// # Errors
     /// When something reads it.
@@ -192,7 +193,7 @@ impl Model {
                 self.name(v)
             )));
         }
-        self.forget_value(v);
+        self.mark_removed(v);
         let n = &mut self.nodes[node.index()];
         n.operands.outputs_mut()[k] = None;
         n.operands.trim_outputs();

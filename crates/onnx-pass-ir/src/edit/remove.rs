@@ -36,16 +36,12 @@ impl Model {
         });
     }
 
-    /// Marks a value as gone and drops what its graph says of it.
-    pub(super) fn forget_value(&mut self, v: ValueId) {
-        let value = &mut self.values[v.index()];
-        let listed = value.info.is_some() || value.init.is_some();
-        let graph = value.graph;
-        value.info = None;
-        self.mark_removed(v);
-        if listed || !self.graphs[graph.index()].annotations.is_empty() {
-            self.purge(graph);
-        }
+    /// The graphs that values belong to, each once.
+    pub(super) fn graphs_of(&self, values: &[ValueId]) -> Vec<GraphId> {
+        let mut graphs: Vec<GraphId> = values.iter().map(|v| self.value(*v).graph).collect();
+        graphs.sort_unstable();
+        graphs.dedup();
+        graphs
     }
 
     /// Removes a node whose outputs nothing reads, with its subgraphs. What the graph says of the outputs

@@ -286,7 +286,7 @@ impl<'a> Decoder<'a> {
         self.model.links.reserve(nodes);
         self.model.values.reserve(nodes);
         if let Some(scope) = self.scopes.last_mut() {
-            scope.reserve(nodes);
+            scope.reserve(&self.model.values, nodes);
         }
     }
 

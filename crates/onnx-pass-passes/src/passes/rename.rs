@@ -54,7 +54,6 @@ use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Def, EcoString, GraphOwner, Model, NewNode, Place, ValueId};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use serde::Deserialize;
-use smallvec::SmallVec;
 
 use crate::dims;
 use crate::names::{self, Glob};
@@ -198,7 +197,9 @@ fn rename_values(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), P
             return Err(VALUE.error(key, format!("it is an {}; rename it under `{}`", kind.one, kind.option)));
         }
     }
-    let mut by_name: Known<'_, SmallVec<[ValueId; 1]>> = Known::default();
+    // The first value of each name, and the others of the few that more have.
+    let mut by_name: Known<'_, ValueId> = Known::default();
+    let mut others: FxHashMap<ValueId, Vec<ValueId>> = FxHashMap::default();
     by_name.reserve(m.value_capacity());
     for (v, value) in m.values() {
         let inner = !matches!(
@@ -206,11 +207,20 @@ fn rename_values(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), P
             GraphOwner::Function(_) | GraphOwner::Detached
         );
         if inner && !interface.contains(&v) && !value.name().is_empty() {
-            by_name.entry(value.name()).or_default().push(v);
+            let first = *by_name.entry(value.name()).or_insert(v);
+            if first != v {
+                others.entry(first).or_default().push(v);
+            }
         }
     }
-    let new = plan(&VALUE, map, &by_name)?;
-    let new = new.into_iter().flat_map(|(k, to)| by_name[k].iter().map(move |v| (*v, to.clone()))).collect();
+    let mut new = Vec::new();
+    for (k, to) in plan(&VALUE, map, &by_name)? {
+        let first = by_name[k];
+        let others = others.get(&first).into_iter().flatten();
+        let others: Vec<_> = others.map(|v| (*v, to.clone())).collect();
+        new.push((first, to));
+        new.extend(others);
+    }
     give_names(m, cx, &VALUE, new)
 }
 

@@ -103,13 +103,11 @@ impl Pass for SelectOutputs {
                 format!("no output would be left; there are {}", names::list(known)),
             ));
         }
-        for k in dropped.into_iter().rev() {
-            let name = model.name(model.graph(model.main()).outputs()[k].value()).to_string();
-            model.remove_output(model.main(), k);
+        for &k in &dropped {
             cx.count("outputs dropped", 1);
-            cx.rows.push(vec!["dropped".into(), name]);
+            cx.rows.push(vec!["dropped".into(), known[k].to_string()]);
         }
-        cx.rows.reverse();
+        model.remove_outputs(model.main(), &dropped);
         if model.revision() != before {
             eliminate_dead_code::sweep(model, cx)?;
         }

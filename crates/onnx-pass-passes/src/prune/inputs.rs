@@ -37,17 +37,14 @@ pub fn drop_unread(model: &mut Model, cx: &mut PassContext) -> Result<bool, Pass
             }
         }
     }
-    let mut dropped = false;
-    for v in shape_only {
-        if model.is_unused(v) {
-            let name = model.name(v).to_string();
-            model.remove_input(v)?;
-            cx.count("inputs dropped", 1);
-            cx.rows.push(vec!["dropped".into(), name, "nothing reads it".into()]);
-            dropped = true;
-        }
+    let mut dropped = shape_only;
+    dropped.retain(|v| model.is_unused(*v));
+    for v in &dropped {
+        cx.count("inputs dropped", 1);
+        cx.rows.push(vec!["dropped".into(), model.name(*v).to_string(), "nothing reads it".into()]);
     }
-    Ok(dropped)
+    model.remove_inputs(&dropped)?;
+    Ok(!dropped.is_empty())
 }
 
 /// The `Shape` nodes that read a value, if nothing else does.

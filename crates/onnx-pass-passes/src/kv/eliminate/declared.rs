@@ -178,7 +178,7 @@ impl Elimination {
                     m.set_type(v, new);
                 }
             }
-            stale.into_iter().for_each(|v| m.clear_value_info(v));
+            m.clear_value_infos(&stale);
             m.drop_stale_value_info(g);
         }
         Ok(())

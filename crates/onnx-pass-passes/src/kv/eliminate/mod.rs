@@ -167,11 +167,9 @@ impl Elimination {
         let outputs: FxHashSet<ValueId> =
             self.caches.iter().flat_map(|c| c.outputs.iter().copied()).collect();
         let main = m.main();
-        for k in (0..m.graph(main).outputs().len()).rev() {
-            if outputs.contains(&m.graph(main).outputs()[k].value()) {
-                m.remove_output(main, k);
-            }
-        }
+        let all = m.graph(main).outputs().iter().enumerate();
+        let dropped: Vec<usize> = all.filter(|(_, o)| outputs.contains(&o.value())).map(|(k, _)| k).collect();
+        m.remove_outputs(main, &dropped);
     }
 
     /// Leaves the past operands of attention and state operators out.

@@ -17,8 +17,8 @@ impl Elimination {
             if !m.is_unused(v) {
                 self.stand_in(m, &mut dims, v)?;
             }
-            m.remove_input(v)?;
         }
+        m.remove_inputs(&inputs)?;
         for (length, from) in &dims.reads {
             cx.note(
                 format!("input `{}`", m.name(*from)),
