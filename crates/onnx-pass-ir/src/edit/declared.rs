@@ -1,5 +1,7 @@
 //! Declared types.
 
+use rustc_hash::FxHashSet;
+
 use crate::model::*;
 use crate::{GraphId, Type, ValueId};
 
@@ -46,9 +48,9 @@ impl Model {
         for v in &values {
             self.values[v.index()].info = None;
         }
+        let cleared: FxHashSet<ValueId> = values.iter().copied().collect();
         for graph in self.graphs_of(&values) {
-            let values = &self.values;
-            self.graphs[graph.index()].value_info.retain(|v| values[v.index()].info.is_some());
+            self.graphs[graph.index()].value_info.retain(|v| !cleared.contains(v));
             self.touch_graph(graph);
         }
     }

@@ -118,7 +118,7 @@ impl<'a> Decoder<'a> {
         for (i, t) in training.iter().enumerate() {
             self.training(t, i).at(|| format!("training_info[{i}]"))?;
         }
-        self.scopes.clear();
+        self.leave();
         for (i, f) in functions.iter().enumerate() {
             self.function(f).at(|| format!("functions[{i}]"))?;
         }
@@ -191,9 +191,16 @@ impl<'a> Decoder<'a> {
         if name.is_empty() {
             self.unique_names = false;
         } else if let Some(scope) = self.scopes.last_mut() {
-            self.unique_names &= scope.enter(&self.model.values, v) == v;
+            scope.enter(&self.model.values, v);
         }
         v
+    }
+
+    /// Leaves the innermost scope, all of whose names are known.
+    fn leave(&mut self) -> Option<Scope> {
+        let mut scope = self.scopes.pop()?;
+        self.unique_names &= scope.settle(&self.model.values);
+        Some(scope)
     }
 
     /// The value that `name` means in the innermost scope; an unknown name becomes a value that nothing
@@ -268,7 +275,7 @@ impl<'a> Decoder<'a> {
                 let sub = self.model.new_graph_raw(GraphOwner::Node(id), Some(graph));
                 self.scopes.push(Scope::default());
                 let read = self.graph(p.payload, sub, nesting + 1);
-                self.scopes.pop();
+                self.leave();
                 read.at(|| describe(&self.model))?;
                 match &mut self.model.nodes[id.index()].attributes.make_mut()[p.attribute].value {
                     AttrValue::Graph(g) => *g = sub,
@@ -454,7 +461,7 @@ impl<'a> Decoder<'a> {
             let id = self.model.new_graph_raw(owner, Some(main));
             self.scopes.push(Scope::default());
             let read = self.graph(payload, id, 1);
-            scopes.extend(self.scopes.pop());
+            scopes.extend(self.leave());
             read?;
             *(if k == 0 { &mut t.initialization } else { &mut t.algorithm }) = Some(id);
         }
@@ -551,7 +558,7 @@ impl<'a> Decoder<'a> {
             }
             self.value_infos(body.value_info, graph)
         });
-        self.scopes.pop();
+        self.leave();
         read.at(|| format!("\"{name}\""))
     }
 }
