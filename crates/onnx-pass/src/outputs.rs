@@ -26,6 +26,8 @@ pub struct Outputs {
     artifacts: Vec<write::Staged>,
     companions: Vec<StagedModel>,
     model: StagedModel,
+    /// Names have to last through a power cut: something is replaced, or it was asked for.
+    durable: bool,
 }
 
 impl Outputs {
@@ -62,12 +64,12 @@ impl Outputs {
         let options = WriteOptions { durable, reserved, ..options.clone() };
         if companions.is_empty() {
             let model = model.stage(output, &options)?;
-            return Ok(Outputs { artifacts, companions: Vec::new(), model });
+            return Ok(Outputs { artifacts, companions: Vec::new(), model, durable });
         }
         // The caller's model must not refer to files that go when the run does not come about.
         let mut model = model.clone();
         let companions = together::stage(companions, &mut model, output, &options)?;
-        Ok(Outputs { artifacts, companions, model: model.stage(output, &options)? })
+        Ok(Outputs { artifacts, companions, model: model.stage(output, &options)?, durable })
     }
 
     /// Gives each its name. What was written is told of all models together, the main one's file last.
@@ -75,7 +77,7 @@ impl Outputs {
     /// # Errors
     /// When the system refuses one. Everything is as it was then.
     pub fn commit(self) -> Result<Written> {
-        let Outputs { artifacts, companions, model } = self;
+        let Outputs { artifacts, companions, model, durable } = self;
         let mut done = Vec::new();
         let folder = write::folder_of(model.path()).to_owned();
         let committed = commit_all(artifacts, companions, model, &mut done);
@@ -84,7 +86,10 @@ impl Outputs {
             Err(_) => done.into_iter().rev().for_each(Replaced::give_back),
         }
         clean_hidden(&folder);
-        write::sync_folder(&folder);
+        // It may have to write all data that is not on the disk yet, which takes as long as the run.
+        if durable {
+            write::sync_folder(&folder);
+        }
         committed
     }
 }
