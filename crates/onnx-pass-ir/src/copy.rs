@@ -19,6 +19,8 @@ pub(crate) struct Copier<'f> {
     pub function: &'f Function,
     /// The body's values, and what stands for them at the call; `None` for an input that the call leaves out.
     pub map: FxHashMap<ValueId, Option<ValueId>>,
+    /// The body's values that values of the caller become, under their names.
+    pub kept: FxHashMap<ValueId, ValueId>,
 }
 
 impl Copier<'_> {
@@ -70,7 +72,15 @@ impl Copier<'_> {
         }
         for (index, v) in (0..).zip(n.operands.outputs_mut()) {
             let Some(old) = *v else { continue };
-            let new = self.value(m, old, graph, Def::Node { node: copy, index });
+            let def = Def::Node { node: copy, index };
+            let new = match self.kept.get(&old) {
+                Some(&kept) => {
+                    m.values[kept.index()].def = def;
+                    self.map.insert(old, Some(kept));
+                    kept
+                }
+                None => self.value(m, old, graph, def),
+            };
             *v = Some(new);
         }
         m.nodes[copy.index()] = n;
@@ -86,15 +96,18 @@ impl Copier<'_> {
         new
     }
 
-    /// Entries of `value_info`, but those of a function's inputs: what is passed has its own.
+    /// Entries of `value_info`, but those of a function's inputs, as what is passed has its own, and of results of which
+    /// the caller has one.
     fn value_info(&self, m: &mut Model, from: GraphId, to: GraphId) {
         for v in m.graph(from).value_info.clone() {
             let Some(new) = self.mapped(v).filter(|_| !matches!(m.value(v).def, Def::Input | Def::Removed))
             else {
                 continue;
             };
-            m.values[new.index()].info = m.value(v).info.clone();
-            m.graphs[to.index()].value_info.push(new);
+            if m.value(new).info.is_none() {
+                m.values[new.index()].info = m.value(v).info.clone();
+                m.graphs[to.index()].value_info.push(new);
+            }
         }
     }
 

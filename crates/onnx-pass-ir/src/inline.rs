@@ -148,26 +148,25 @@ impl Model {
         for (k, p) in self.graph(body).inputs.clone().into_iter().enumerate() {
             map.insert(p, call.input(k));
         }
-        let mut copier = Copier { prefix, call: &call, function: &function, map };
-        copier.nodes(self, body, call.graph, Some(node))?;
+        // A result that the body computes is the call's own value from now on: who reads it need not know.
         let results: Vec<ValueId> = self.graph(body).outputs.iter().map(|o| o.value).collect();
-        let mut taken: Vec<ValueId> = Vec::new();
-        for (old, result) in call.outputs().iter().zip(results) {
+        let mut kept: FxHashMap<ValueId, ValueId> = FxHashMap::default();
+        let mut others: Vec<(ValueId, ValueId)> = Vec::new();
+        for (k, (old, result)) in call.outputs().iter().zip(results).enumerate() {
             let Some(old) = *old else { continue };
-            let new = copier.result(self, result)?;
-            let ours = !self.graph(body).inputs.contains(&result) && !taken.contains(&new);
-            if ours && self.output_uses(old).is_empty() && self.output_uses(new).is_empty() {
-                self.swap_names(old, new);
-                let info = self.values[old.index()].info.take();
-                if let Some(info) = info {
-                    self.clear_value_info(new);
-                    self.values[new.index()].info = Some(info);
-                    let g = &mut self.graphs[call.graph.index()];
-                    g.value_info.iter_mut().filter(|v| **v == old).for_each(|v| *v = new);
-                }
+            let computed = self.value(result).producer().is_some() && self.value(result).graph == body;
+            if computed && !kept.contains_key(&result) {
+                kept.insert(result, old);
+                self.nodes[node.index()].operands.outputs_mut()[k] = None;
+            } else {
+                others.push((old, result));
             }
+        }
+        let mut copier = Copier { prefix, call: &call, function: &function, map, kept };
+        copier.nodes(self, body, call.graph, Some(node))?;
+        for (old, result) in others {
+            let new = copier.result(self, result)?;
             self.replace_value(old, new)?;
-            taken.push(new);
         }
         self.remove_node(node)
     }
