@@ -8,6 +8,7 @@
 use indexmap::IndexMap;
 use onnx_pass_ir::sym::{Expr, Facts};
 use onnx_pass_ir::{DataType, Dim, Model, Type, ValueId};
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
 use crate::artifacts::{self, ArtifactError, CompileArgs, IoEntry, IoTensor, Specialization, Spelling};
@@ -95,12 +96,12 @@ pub struct StatePair {
 /// The pairs of retained states. Between the name of the input and `_RetainedState` there may be more text.
 pub fn state_pairs(model: &Model) -> Vec<StatePair> {
     let main = model.graph(model.main());
+    let inputs: FxHashMap<&str, ValueId> = main.inputs().iter().map(|v| (model.name(*v), *v)).collect();
     let pair = |output: ValueId| {
         let stem = model.name(output).strip_suffix("_RetainedState")?;
-        let fits = |v: &ValueId| {
-            stem.strip_prefix(model.name(*v)).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
-        };
-        let input = main.inputs().iter().copied().filter(fits).max_by_key(|v| model.name(*v).len())?;
+        // The longest name that the stem begins with.
+        let ends = std::iter::once(stem.len()).chain(stem.rmatch_indices('_').map(|(at, _)| at));
+        let input = ends.filter_map(|end| inputs.get(stem.get(..end)?)).copied().next()?;
         Some(StatePair { input, output, agree: same_type(model, input, output) })
     };
     main.outputs().iter().filter_map(|o| pair(o.value())).collect()
@@ -313,8 +314,8 @@ fn outputs(model: &Model) -> Vec<IoTensor> {
 }
 
 fn check_names(model: &Model, io: &[IoEntry]) -> Result<(), PassError> {
-    let names = interface_names(model);
-    match io.iter().find(|entry| !names.contains(&entry.name.as_str())) {
+    let names: FxHashSet<&str> = interface_names(model).into_iter().collect();
+    match io.iter().find(|entry| !names.contains(entry.name.as_str())) {
         None => Ok(()),
         Some(gone) => Err(PassError::refused_with(
             format!("`{}`", gone.name),

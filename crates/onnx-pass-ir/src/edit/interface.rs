@@ -94,21 +94,37 @@ impl Model {
     /// # Errors
     /// When the value is not an input.
     pub fn bind_input(&mut self, v: ValueId, tensor: Arc<Tensor>) -> Result<()> {
-        if self.value(v).def != Def::Input {
-            return Err(Error::edit(format!("`{}` is not an input", self.name(v))));
+        self.bind_inputs([(v, tensor)])
+    }
+
+    /// Turns many inputs into initializers at once.
+    ///
+    /// # Errors
+    /// As [`Model::bind_input`], before anything is changed.
+    pub fn bind_inputs(&mut self, contents: impl IntoIterator<Item = (ValueId, Arc<Tensor>)>) -> Result<()> {
+        let contents: Vec<(ValueId, Arc<Tensor>)> = contents.into_iter().collect();
+        if let Some((v, _)) = contents.iter().find(|(v, _)| self.value(*v).def != Def::Input) {
+            return Err(Error::edit(format!("`{}` is not an input", self.name(*v))));
         }
-        let graph = self.value(v).graph;
-        self.graphs[graph.index()].inputs.retain(|x| *x != v);
-        if self.values[v.index()].init.is_none() {
-            self.graphs[graph.index()].initializers.push(v);
+        let bound: Vec<ValueId> = contents.iter().map(|(v, _)| *v).collect();
+        for (v, tensor) in contents {
+            let value = &mut self.values[v.index()];
+            // Given twice, the last contents count.
+            let first = value.def == Def::Input;
+            value.def = Def::Initializer;
+            let graph = &mut self.graphs[value.graph.index()];
+            if value.init.replace(tensor).is_none() {
+                graph.initializers.push(v);
+            }
+            if first && value.info.is_some() {
+                graph.value_info.push(v);
+            }
         }
-        let value = &mut self.values[v.index()];
-        value.def = Def::Initializer;
-        value.init = Some(tensor);
-        if value.info.is_some() {
-            self.graphs[graph.index()].value_info.push(v);
+        for graph in self.graphs_of(&bound) {
+            let values = &self.values;
+            self.graphs[graph.index()].inputs.retain(|v| values[v.index()].def == Def::Input);
+            self.touch_graph(graph);
         }
-        self.touch_graph(graph);
         Ok(())
     }
 }

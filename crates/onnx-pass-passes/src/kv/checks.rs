@@ -1,10 +1,12 @@
 //! What must hold before a cache may go, and what must still hold once it is empty.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use onnx_pass_ir::sym::{Expr, Facts};
-use onnx_pass_ir::{Dim, EcoString, Model, NodeId, Use, ValueId};
+use onnx_pass_ir::{DataType, Dim, EcoString, Model, NodeId, Use, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use super::discover::Cache;
 use super::lengths;
@@ -48,18 +50,23 @@ pub fn left_behind(
     put: &FxHashMap<String, Expr>,
     caches: &[ValueId],
 ) -> Result<(), PassError> {
+    let gone: FxHashSet<ValueId> = caches.iter().copied().collect();
+    // By rank, axis, length and type, the first cache that has it.
+    let mut twins: FxHashMap<(usize, usize, &Expr, Option<DataType>), ValueId> = FxHashMap::default();
+    for &c in caches {
+        let Some(shape) = a.shape(c) else { continue };
+        for (axis, d) in shape.iter().enumerate().filter(|(_, d)| d.as_symbol().is_some()) {
+            twins.entry((shape.len(), axis, d, a.dtype(c))).or_insert(c);
+        }
+    }
     for &v in m.graph(m.main()).inputs() {
-        if caches.contains(&v) || m.value(v).initializer().is_some() {
+        if gone.contains(&v) || m.value(v).initializer().is_some() {
             continue;
         }
         let Some(shape) = a.shape(v) else { continue };
         for (axis, d) in shape.iter().enumerate() {
             let Some(symbol) = d.as_symbol().filter(|s| put.contains_key(*s)) else { continue };
-            let twin = caches.iter().find(|c| {
-                a.shape(**c).is_some_and(|s| s.len() == shape.len() && s.get(axis) == Some(d))
-                    && a.dtype(**c) == a.dtype(v)
-            });
-            if let Some(twin) = twin {
+            if let Some(twin) = twins.get(&(shape.len(), axis, d, a.dtype(v))) {
                 return Err(PassError::refused_with(
                     format!("input `{}`", m.name(v)),
                     format!(
@@ -187,15 +194,37 @@ fn moved_from(m: &Model, v: ValueId) -> ValueId {
     v
 }
 
-/// A length of the caches that a declared dim of another input is, and nothing else: then it is no past length.
-pub fn shared_with(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Option<ValueId> {
-    let others = m.graph(m.main()).inputs().iter().copied().filter(|v| *v != input);
-    let integer = |v: &ValueId| a.dtype(*v).is_some_and(|t| t.is_integer() || t.0 == 9);
-    let declared = |v: &ValueId| {
-        let dims = m.declared_type(*v).and_then(|t| t.dims());
-        dims.is_some_and(|d| d.iter().filter_map(Dim::to_expr).any(|d| d == *length))
-    };
-    others.filter(integer).find(|v| declared(v) || a.shape(*v).is_some_and(|s| s.contains(length)))
+/// The lengths of the inputs that hold integers, declared or found. A length that such an input has beside a cache
+/// is no past length.
+pub struct Counted<'a> {
+    /// At most two inputs each, in order: one may be the cache itself.
+    inputs: FxHashMap<Cow<'a, Expr>, SmallVec<[ValueId; 2]>>,
+}
+
+impl<'a> Counted<'a> {
+    /// Looks at all inputs of the main graph.
+    pub fn new(m: &Model, a: &'a Analysis) -> Self {
+        let mut inputs: FxHashMap<Cow<'a, Expr>, SmallVec<[ValueId; 2]>> = FxHashMap::default();
+        for &v in m.graph(m.main()).inputs() {
+            if !a.dtype(v).is_some_and(|t| t.is_integer() || t == DataType::BOOL) {
+                continue;
+            }
+            let declared = m.declared_type(v).and_then(|t| t.dims()).unwrap_or_default();
+            let declared = declared.iter().filter_map(Dim::to_expr).map(Cow::Owned);
+            for length in declared.chain(a.shape(v).unwrap_or_default().iter().map(Cow::Borrowed)) {
+                let having = inputs.entry(length).or_default();
+                if having.len() < 2 && !having.contains(&v) {
+                    having.push(v);
+                }
+            }
+        }
+        Counted { inputs }
+    }
+
+    /// An input other than `cache` that has this length.
+    pub fn beside(&self, cache: ValueId, length: &Expr) -> Option<ValueId> {
+        self.inputs.get(length)?.iter().copied().find(|v| *v != cache)
+    }
 }
 
 /// What reads a buffer and would see rows to which no position was written: with padding, the new rows stand there

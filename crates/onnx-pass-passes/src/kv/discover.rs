@@ -6,10 +6,11 @@
 
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{GraphId, GraphOwner, Model, NodeId, Use, ValueId};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use super::branches::{Selector, only_in_branch, read_around, selector};
-use super::{checks, stateful};
+use super::checks::{self, Counted};
+use super::stateful;
 use crate::analysis::Analysis;
 
 /// How a cache is kept up to date.
@@ -90,6 +91,7 @@ struct Flow {
 pub fn discover(m: &Model, a: &Analysis) -> Found {
     let mut found = Found::default();
     let main = m.graph(m.main());
+    let counted = checks::Counted::new(m, a);
     for &input in main.inputs() {
         if m.value(input).initializer().is_some() {
             continue;
@@ -103,7 +105,7 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
         if flow.outputs.is_empty() {
             continue;
         }
-        match classify(m, a, input, &flow) {
+        match classify(m, a, &counted, input, &flow) {
             Ok(Some(form)) => {
                 let updates = flow.concats.iter().map(|c| c.0).chain(flow.writers.iter().copied());
                 let updates = updates.chain(flow.stateful.iter().map(|s| s.0)).collect();
@@ -121,22 +123,33 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
 /// features before a text's): a cache has a name that says so, or another beside it that grows by the same length.
 /// Where two inputs of different lengths are joined, only the name tells which is the past.
 fn doubt(m: &Model, found: &mut Found) {
-    let length = |c: &Cache| match &c.form {
-        Form::Growing { length, .. } => Some(length.clone()),
-        _ => None,
-    };
+    fn length(c: &Cache) -> Option<&Expr> {
+        match &c.form {
+            Form::Growing { length, .. } => Some(length),
+            _ => None,
+        }
+    }
     let joined = |c: &Cache| c.updates.iter().any(|n| m.node(*n).is("Concat"));
     let named = |c: &Cache| {
         let name = m.name(c.input).to_ascii_lowercase();
         ["past", "cache", "state", "kv", "mem"].iter().any(|w| name.contains(w))
     };
+    // How many have a length, whether one of them is named, and what lengths a node extends.
+    let mut alike: FxHashMap<&Expr, (usize, bool)> = FxHashMap::default();
+    let mut extended: FxHashMap<NodeId, FxHashSet<&Expr>> = FxHashMap::default();
+    for c in &found.caches {
+        let Some(own) = length(c) else { continue };
+        let (count, any_named) = alike.entry(own).or_default();
+        *count += 1;
+        *any_named |= named(c);
+        c.updates.iter().for_each(|n| {
+            extended.entry(*n).or_default().insert(own);
+        });
+    }
     let certain = |c: &Cache| {
         let Some(own) = length(c).filter(|_| joined(c) && !named(c)) else { return true };
-        let others = || found.caches.iter().filter(|o| o.input != c.input);
-        let rival = others()
-            .any(|o| o.updates.iter().any(|n| c.updates.contains(n)) && length(o).is_some_and(|l| l != own));
-        let alike = |o: &&Cache| length(o).as_ref() == Some(&own);
-        others().filter(alike).any(named) || !rival && others().any(|o| alike(&o))
+        let rival = c.updates.iter().filter_map(|n| extended.get(n)).flatten().any(|l| *l != own);
+        alike.get(own).is_some_and(|(count, any_named)| *any_named || !rival && *count > 1)
     };
     let sure: Vec<bool> = found.caches.iter().map(certain).collect();
     let mut sure = sure.into_iter();
@@ -239,7 +252,13 @@ fn step(
     }
 }
 
-fn classify(m: &Model, a: &Analysis, input: ValueId, flow: &Flow) -> Result<Option<Form>, String> {
+fn classify(
+    m: &Model,
+    a: &Analysis,
+    counted: &Counted<'_>,
+    input: ValueId,
+    flow: &Flow,
+) -> Result<Option<Form>, String> {
     let Some(dims) = a.shape(input) else { return Ok(None) };
     let numeric = a.dtype(input).is_some_and(|t| t.is_float() || t.is_integer());
     if dims.len() < 2 || !numeric {
@@ -252,10 +271,10 @@ fn classify(m: &Model, a: &Analysis, input: ValueId, flow: &Flow) -> Result<Opti
         return Ok(flow.read.then_some(Form::Buffer { writers }));
     }
     if !flow.stateful.is_empty() {
-        return inside(m, a, input, dims, flow).map(Some);
+        return inside(m, counted, input, dims, flow).map(Some);
     }
     if !flow.concats.is_empty() && flow.read {
-        return growing(m, a, input, dims, flow);
+        return growing(m, a, counted, input, dims, flow);
     }
     if !flow.branches.is_empty() {
         return Ok(Some(Form::Branch));
@@ -264,7 +283,13 @@ fn classify(m: &Model, a: &Analysis, input: ValueId, flow: &Flow) -> Result<Opti
 }
 
 /// The form of a cache that operators extend inside.
-fn inside(m: &Model, a: &Analysis, input: ValueId, dims: &[Expr], flow: &Flow) -> Result<Form, String> {
+fn inside(
+    m: &Model,
+    counted: &Counted<'_>,
+    input: ValueId,
+    dims: &[Expr],
+    flow: &Flow,
+) -> Result<Form, String> {
     let mut form = None;
     for (node, s) in &flow.stateful {
         let at = || m.describe(*node);
@@ -292,14 +317,14 @@ fn inside(m: &Model, a: &Analysis, input: ValueId, dims: &[Expr], flow: &Flow) -
         if length.as_symbol().is_none() {
             return Err(format!("its length is always {length}: it is never empty"));
         }
-        not_shared(m, a, input, length)?;
+        not_shared(m, counted, input, length)?;
     }
     Ok(form)
 }
 
 /// A past length belongs to caches alone.
-fn not_shared(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Result<(), String> {
-    match checks::shared_with(m, a, input, length) {
+fn not_shared(m: &Model, counted: &Counted<'_>, input: ValueId, length: &Expr) -> Result<(), String> {
+    match counted.beside(input, length) {
         None => Ok(()),
         Some(other) => Err(format!(
             "it is extended along `{length}`, which `{}` has too: that is not a past length",
@@ -312,6 +337,7 @@ fn not_shared(m: &Model, a: &Analysis, input: ValueId, length: &Expr) -> Result<
 fn growing(
     m: &Model,
     a: &Analysis,
+    counted: &Counted<'_>,
     input: ValueId,
     dims: &[Expr],
     flow: &Flow,
@@ -356,7 +382,7 @@ fn growing(
             seen.join(" and ")
         ));
     };
-    not_shared(m, a, input, &length)?;
+    not_shared(m, counted, input, &length)?;
     let axis = dims.iter().position(|d| *d == length).unwrap_or(0);
     Ok(Some(Form::Growing { axis, length }))
 }

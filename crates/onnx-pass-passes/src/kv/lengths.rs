@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexSet;
 use onnx_pass_ir::sym::{Build, Expr};
 use onnx_pass_ir::{
     Attribute, DataType, Dim, EcoString, Model, NewNode, NodeId, Place, Tensor, TensorData, ValueId,
 };
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::analysis::Analysis;
 
@@ -40,30 +41,50 @@ pub fn forget_fixed(m: &mut Model, put: &FxHashMap<String, Expr>) {
     }
 }
 
-/// An input of the main graph, none of `except`, and the axis whose length is this symbol.
-pub fn source(m: &Model, a: &Analysis, length: &Expr, except: &[ValueId]) -> Option<(ValueId, usize)> {
-    let inputs = m.graph(m.main()).inputs().iter().copied();
-    inputs
-        .filter(|v| !except.contains(v) && m.value(*v).initializer().is_none())
-        .find_map(|v| Some((v, a.shape(v)?.iter().position(|d| d == length)?)))
+/// The inputs of the main graph that tell lengths.
+pub struct Sources<'a> {
+    /// What is known.
+    pub analysis: &'a Analysis,
+    /// For each length, the first input and axis that has it.
+    tell: FxHashMap<&'a Expr, (ValueId, usize)>,
+}
+
+impl<'a> Sources<'a> {
+    /// All inputs but those with defaults and those of `except`, which are about to go.
+    pub fn new(m: &Model, analysis: &'a Analysis, except: &[ValueId]) -> Self {
+        let except: FxHashSet<ValueId> = except.iter().copied().collect();
+        let mut tell = FxHashMap::default();
+        for &v in m.graph(m.main()).inputs() {
+            if except.contains(&v) || m.value(v).initializer().is_some() {
+                continue;
+            }
+            for (axis, length) in analysis.shape(v).unwrap_or_default().iter().enumerate() {
+                tell.entry(length).or_insert((v, axis));
+            }
+        }
+        Sources { analysis, tell }
+    }
+
+    /// The input and the axis whose length is this.
+    pub fn of(&self, length: &Expr) -> Option<(ValueId, usize)> {
+        self.tell.get(length).copied()
+    }
 }
 
 /// Builds dims as the graph runs, at the start of the main graph.
 pub struct Dims<'a> {
-    /// What is known.
-    pub analysis: &'a Analysis,
-    /// Inputs that are about to go.
-    pub except: &'a [ValueId],
+    /// Where lengths are read from.
+    pub sources: &'a Sources<'a>,
     /// What was read from where, for the report: the symbol, and the input.
-    pub reads: Vec<(String, ValueId)>,
+    pub reads: IndexSet<(String, ValueId)>,
     /// The node that was put in last.
     last: Option<NodeId>,
 }
 
 impl<'a> Dims<'a> {
-    /// A builder. `except` are inputs that are about to go.
-    pub fn new(analysis: &'a Analysis, except: &'a [ValueId]) -> Self {
-        Dims { analysis, except, reads: Vec::new(), last: None }
+    /// A builder.
+    pub fn new(sources: &'a Sources<'a>) -> Self {
+        Dims { sources, reads: IndexSet::new(), last: None }
     }
 
     /// A one-dimensional int64 tensor of these dims; `None` when one of them is given by no input that stays.
@@ -105,11 +126,11 @@ impl<'a> Dims<'a> {
             let main = m.main();
             return Some(m.add_initializer(main, "dim", Tensor::int64_vec(&[n]).shared()));
         }
-        if let Some((input, axis)) = source(m, self.analysis, dim, self.except) {
+        if let Some((input, axis)) = self.sources.of(dim) {
             return self.read_once(m, dim, input, axis);
         }
         // Another name of the same length, else piece by piece.
-        let plain = self.analysis.symbols.simplify(dim);
+        let plain = self.sources.analysis.symbols.simplify(dim);
         if plain != *dim {
             return self.one(m, &plain);
         }
@@ -120,10 +141,7 @@ impl<'a> Dims<'a> {
     }
 
     fn read_once(&mut self, m: &mut Model, dim: &Expr, input: ValueId, axis: usize) -> Option<ValueId> {
-        let read = (dim.to_string(), input);
-        if !self.reads.contains(&read) {
-            self.reads.push(read);
-        }
+        self.reads.insert((dim.to_string(), input));
         self.read(m, input, axis)
     }
 
@@ -182,7 +200,7 @@ impl Build for Nodes<'_, '_, '_> {
 
     fn symbol(&mut self, name: &str) -> Option<ValueId> {
         let e = Expr::symbol(name);
-        let (input, axis) = source(self.model, self.dims.analysis, &e, self.dims.except)?;
+        let (input, axis) = self.dims.sources.of(&e)?;
         self.dims.read_once(self.model, &e, input, axis)
     }
 

@@ -1,12 +1,13 @@
 //! Reads of a buffer that became the new rows.
 
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Model, NewNode, Place, Tensor, Use, ValueId};
+use onnx_pass_ir::{Model, NewNode, NodeId, Place, Tensor, Use, ValueId};
+use rustc_hash::FxHashSet;
 
 use super::eliminate::zero;
 use super::fixed::{self, Invalid, Reader, Writer};
 use super::index::{Indexer, Leaf, as_coordinate, coordinate};
-use super::lengths;
+use super::lengths::{self, Sources};
 use crate::analysis::Analysis;
 use crate::pass::{PassContext, PassError};
 
@@ -21,6 +22,7 @@ pub fn rewrite(
     writers: &[Writer],
     caches: &[ValueId],
 ) -> Result<(), PassError> {
+    let caches: FxHashSet<ValueId> = caches.iter().copied().collect();
     if writers.is_empty() {
         return Ok(());
     }
@@ -28,11 +30,12 @@ pub fn rewrite(
     // read; so they are looked at again after each such finding.
     for _ in 0..=writers.len() {
         let a = cx.analysis(m).clone();
-        let mut plans: Vec<(Reader, &Writer)> = Vec::new();
+        let mut plans: Vec<Reader> = Vec::new();
+        let mut planned: FxHashSet<NodeId> = FxHashSet::default();
         let mut same: Option<(String, Expr)> = None;
         for w in writers {
             for node in fixed::readers_of(m, w.updates) {
-                if plans.iter().any(|(r, _)| r.node == node) {
+                if !planned.insert(node) {
                     continue;
                 }
                 let r = fixed::reader(m, &a, node, w).map_err(|e| {
@@ -41,9 +44,9 @@ pub fn rewrite(
                 let chunk =
                     a.shape(r.data).and_then(|s| s.get(r.axis)).cloned().unwrap_or_else(|| w.chunk.clone());
                 if r.offset.is_zero() && r.rows != chunk {
-                    same = same.or_else(|| context_symbol(m, &a, &r.rows, caches).map(|s| (s, chunk)));
+                    same = same.or_else(|| context_symbol(m, &a, &r.rows, &caches).map(|s| (s, chunk)));
                 }
-                plans.push((r, w));
+                plans.push(r);
             }
         }
         match same {
@@ -52,8 +55,9 @@ pub fn rewrite(
                 lengths::substitute(m, &|s| (s == symbol).then(|| chunk.clone()));
             }
             None => {
-                for (r, _) in plans {
-                    replace(m, &a, &r)?;
+                let sources = Sources::new(m, &a, &[]);
+                for r in plans {
+                    replace(m, &sources, &r)?;
                 }
                 return Ok(());
             }
@@ -64,7 +68,7 @@ pub fn rewrite(
 
 /// A symbol that only inputs have which are read for their shape alone: under the promise it is the chunk's
 /// length.
-fn context_symbol(m: &Model, a: &Analysis, rows: &Expr, caches: &[ValueId]) -> Option<String> {
+fn context_symbol(m: &Model, a: &Analysis, rows: &Expr, caches: &FxHashSet<ValueId>) -> Option<String> {
     let symbol = rows.as_symbol()?;
     let inputs = m.graph(m.main()).inputs();
     let having =
@@ -75,7 +79,8 @@ fn context_symbol(m: &Model, a: &Analysis, rows: &Expr, caches: &[ValueId]) -> O
     having.copied().all(|v| shape_only(&v)).then(|| symbol.to_string())
 }
 
-fn replace(m: &mut Model, a: &Analysis, r: &Reader) -> Result<(), PassError> {
+fn replace(m: &mut Model, sources: &Sources<'_>, r: &Reader) -> Result<(), PassError> {
+    let a = sources.analysis;
     let place = m.describe(r.node);
     let refuse = |what: &str| PassError::refused(place.clone(), format!("it reads a cache's rows: {what}"));
     let Some(old) = m.node(r.node).output(0) else { return Ok(()) };
@@ -94,7 +99,7 @@ fn replace(m: &mut Model, a: &Analysis, r: &Reader) -> Result<(), PassError> {
                 r.offset, shape[r.axis]
             )));
         }
-        let mut dims = lengths::Dims::new(a, &[]);
+        let mut dims = lengths::Dims::new(sources);
         let none = "a part of them is read whose bounds no input tells";
         let start = dims.vector(m, std::slice::from_ref(&r.offset)).ok_or_else(|| refuse(none))?;
         let end = dims.vector(m, std::slice::from_ref(&end)).ok_or_else(|| refuse(none))?;
@@ -106,7 +111,7 @@ fn replace(m: &mut Model, a: &Analysis, r: &Reader) -> Result<(), PassError> {
     if let Some(invalid) = &r.invalid
         && !masked_by_readers(m, a, old, invalid)
     {
-        new = mask(m, a, r, invalid, new, &shape).map_err(|e| refuse(&e))?;
+        new = mask(m, sources, r, invalid, new, &shape).map_err(|e| refuse(&e))?;
     }
     m.replace_value(old, new)?;
     if m.node(r.node).outputs().iter().flatten().all(|v| m.is_unused(*v)) {
@@ -142,14 +147,14 @@ fn masked_by_readers(m: &Model, a: &Analysis, rows: ValueId, invalid: &Invalid) 
 /// Puts zeros (or the row that the mark names) where the index was a mark.
 fn mask(
     m: &mut Model,
-    a: &Analysis,
+    sources: &Sources<'_>,
     r: &Reader,
     invalid: &Invalid,
     rows: ValueId,
     shape: &[Expr],
 ) -> Result<ValueId, String> {
-    let dtype = a.dtype(r.data).ok_or("their type is not known")?;
-    let condition = aligned(m, a, r, invalid, shape.len())?;
+    let dtype = sources.analysis.dtype(r.data).ok_or("their type is not known")?;
+    let condition = aligned(m, sources, r, invalid, shape.len())?;
     let main = m.node(r.node).graph();
     // Row 0 is there whenever one is; others may not be, and those from the end are elsewhere now.
     if invalid.mark != 0 && invalid.mark < i64::from(i32::MAX) {
@@ -176,7 +181,7 @@ fn mask(
 /// The condition, with axes of one element put in and taken out so that it broadcasts against the rows.
 fn aligned(
     m: &mut Model,
-    a: &Analysis,
+    sources: &Sources<'_>,
     r: &Reader,
     invalid: &Invalid,
     rank: usize,
@@ -205,7 +210,7 @@ fn aligned(
     }
     let mut value = invalid.condition;
     if let Some((axis, offset)) = shifted {
-        let mut dims = lengths::Dims::new(a, &[]);
+        let mut dims = lengths::Dims::new(sources);
         let none = "what marks them is a part whose bounds no input tells";
         let start = dims.vector(m, std::slice::from_ref(&offset)).ok_or(none)?;
         let end = dims.vector(m, &[&offset + &r.rows]).ok_or(none)?;

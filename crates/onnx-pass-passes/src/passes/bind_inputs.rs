@@ -47,7 +47,10 @@
 //! value other than the one that was bound before.
 
 use indexmap::IndexMap;
-use onnx_pass_ir::{Attribute, DataType, Dim, Model, NewNode, Place, Tensor, TensorData, Type, Use, ValueId};
+use onnx_pass_ir::{
+    Attribute, DataType, Dim, EcoString, Model, NewNode, Place, Tensor, TensorData, Type, Use, ValueId,
+};
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -98,9 +101,7 @@ impl Pass for BindInputs {
     fn run(&self, model: &mut Model, cx: &mut PassContext) -> Result<Outcome, PassError> {
         let options: Options = cx.parse()?;
         let before = model.revision();
-        for (name, value) in &options.values {
-            bind(model, cx, name, value)?;
-        }
+        bind(model, cx, &options.values)?;
         Ok(Outcome::changed_if(model.revision() != before))
     }
 }
@@ -109,51 +110,64 @@ fn error(name: &str, reason: impl Into<String>) -> PassError {
     PassError::option(format!("values.{name}"), reason)
 }
 
-fn bind(m: &mut Model, cx: &mut PassContext, name: &str, value: &Value) -> Result<(), PassError> {
+fn bind(m: &mut Model, cx: &mut PassContext, values: &IndexMap<String, Value>) -> Result<(), PassError> {
     let inputs = m.graph(m.main()).inputs();
-    let Some(v) = inputs.iter().copied().find(|v| m.name(*v) == name) else {
-        return bound_before(m, name, value);
-    };
-    let ty = m.declared_type(v).cloned();
-    let tensor = tensor(m, v, name, ty.as_ref(), value)?;
-    let row = vec![name.into(), format!("{} {:?}", tensor.dtype, tensor.dims), tensor.preview().into_owned()];
-    if m.value(v).initializer().is_some() {
-        cx.note(format!("`{name}`"), "its default gives way to the value of the pipeline");
-    }
-    if let Some(Type { kind, denotation }) = ty {
-        let declared = Type { kind, denotation };
-        let known = tensor.dims.iter().map(|d| Dim::Known(*d)).collect();
-        if declared.dims().is_none_or(|dims| dims.iter().any(|d| d.known().is_none())) {
-            m.set_type(
-                v,
-                Type { denotation: declared.denotation, ..Type::tensor(tensor.dtype, Some(known)) },
-            );
+    let inputs: FxHashMap<EcoString, ValueId> = inputs.iter().map(|v| (m.name(*v).into(), *v)).collect();
+    let mut contents: Vec<(ValueId, Tensor)> = Vec::new();
+    for (name, value) in values {
+        let Some(&v) = inputs.get(name.as_str()) else {
+            bound_before(m, name, value)?;
+            continue;
+        };
+        let ty = m.declared_type(v).cloned();
+        let tensor = tensor(m, v, name, ty.as_ref(), value)?;
+        if m.value(v).initializer().is_some() {
+            cx.note(format!("`{name}`"), "its default gives way to the value of the pipeline");
         }
+        if let Some(Type { kind, denotation }) = ty {
+            let declared = Type { kind, denotation };
+            let known = tensor.dims.iter().map(|d| Dim::Known(*d)).collect();
+            if declared.dims().is_none_or(|dims| dims.iter().any(|d| d.known().is_none())) {
+                m.set_type(
+                    v,
+                    Type { denotation: declared.denotation, ..Type::tensor(tensor.dtype, Some(known)) },
+                );
+            }
+        }
+        let shape = format!("{} {:?}", tensor.dtype, tensor.dims);
+        cx.rows.push(vec![name.into(), shape, tensor.preview().into_owned()]);
+        contents.push((v, tensor));
     }
+    cx.count("inputs bound", contents.len() as u64);
     if m.header().ir_version.is_some_and(|ir| ir < 4) {
-        bind_by_node(m, v, name, tensor)?;
+        bind_by_nodes(m, contents)
     } else {
-        m.bind_input(v, tensor.shared())?;
+        Ok(m.bind_inputs(contents.into_iter().map(|(v, tensor)| (v, tensor.shared())))?)
     }
-    cx.count("inputs bound", 1);
-    cx.rows.push(row);
-    Ok(())
 }
 
-/// Before IR 4 every initializer must be an input, so there the constant is a node.
-fn bind_by_node(m: &mut Model, v: ValueId, name: &str, tensor: Tensor) -> Result<(), PassError> {
+/// Before IR 4 every initializer must be an input, so there the constants are nodes.
+fn bind_by_nodes(m: &mut Model, contents: Vec<(ValueId, Tensor)>) -> Result<(), PassError> {
     let main = m.main();
-    let new = NewNode::new("Constant", &[], name).attr(Attribute::tensor("value", tensor));
-    let node = m.add_node(Place::Start(main), new);
-    let Some(constant) = m.node(node).output(0) else { return Ok(()) };
-    m.replace_uses(v, constant);
-    for u in m.value(v).uses().to_vec() {
-        if let Use::Output { graph, index } = u {
-            m.set_output(graph, index as usize, constant);
+    let mut bound = Vec::new();
+    for (v, tensor) in contents {
+        let name = m.name(v).to_string();
+        let new = NewNode::new("Constant", &[], &name).attr(Attribute::tensor("value", tensor));
+        let node = m.add_node(Place::Start(main), new);
+        let Some(constant) = m.node(node).output(0) else { continue };
+        m.replace_uses(v, constant);
+        for u in m.value(v).uses().to_vec() {
+            if let Use::Output { graph, index } = u {
+                m.set_output(graph, index as usize, constant);
+            }
         }
+        bound.push((v, constant, name));
     }
-    m.remove_input(v)?;
-    Ok(m.rename_value(constant, name)?)
+    m.remove_inputs(&bound.iter().map(|(v, ..)| *v).collect::<Vec<_>>())?;
+    for (_, constant, name) in bound {
+        m.rename_value(constant, &name)?;
+    }
+    Ok(())
 }
 
 /// A second run finds the input bound already; to the same value, it must be.

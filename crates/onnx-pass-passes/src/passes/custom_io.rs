@@ -52,8 +52,9 @@
 //! tensor; a layout for a rank other than 4; `int8` without a scale and an offset. With `apply`: what a `Cast`
 //! cannot do (`int8`, `mxint8`, a layout), and an input that is itself an output.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use onnx_pass_ir::{Attribute, DataType, Def, Dim, Model, NewNode, Place, Type, TypeKind, Use, ValueId};
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
 use crate::artifacts::{IoEntry, Layout, Precision};
@@ -201,25 +202,34 @@ fn spread<T: Clone + PartialEq>(
     map: &IndexMap<String, T>,
 ) -> Result<IndexMap<String, T>, PassError> {
     let names = deploy::interface_names(m);
-    let pairs = deploy::state_pairs(m);
+    let known: FxHashSet<&str> = names.iter().copied().collect();
+    // Of each end of a state, the others.
+    let mut mates: FxHashMap<&str, Vec<&str>> = FxHashMap::default();
+    for pair in deploy::state_pairs(m).into_iter().filter(|pair| pair.agree) {
+        let (input, output) = (m.name(pair.input), m.name(pair.output));
+        mates.entry(input).or_default().push(output);
+        mates.entry(output).or_default().push(input);
+    }
     let mut out: IndexMap<String, (T, &str)> = IndexMap::new();
     for (key, word) in map {
-        let found = names::select(key, &names);
+        let mut found: IndexSet<&str> = match known.get(key.as_str()) {
+            Some(name) => IndexSet::from([*name]),
+            None => names::select(key, &names).into_iter().map(|k| names[k]).collect(),
+        };
         if found.is_empty() {
             let reason = names::unknown(key, "input or output", "inputs and outputs", &names);
             return Err(PassError::option(format!("{option}.{key}"), reason));
         }
-        let mut found: Vec<&str> = found.into_iter().map(|k| names[k]).collect();
-        for pair in pairs.iter().filter(|pair| pair.agree) {
-            let ends = [m.name(pair.input), m.name(pair.output)];
-            if ends.iter().any(|end| found.contains(end)) {
-                found.extend(ends);
-            }
+        let ends_with = |name: &str| mates.get(name).into_iter().flatten().copied();
+        let mut at = 0;
+        while let Some(name) = found.get_index(at).copied() {
+            found.extend(ends_with(name));
+            at += 1;
         }
         for name in found {
             // A key that is the name itself goes before a pattern that fits it too.
             let by_pattern = name != key;
-            if by_pattern && map.contains_key(name) && !is_end_of(m, &pairs, key, name) {
+            if by_pattern && map.contains_key(name) && !ends_with(key).any(|end| end == name) {
                 continue;
             }
             if let Some((other, by)) = out.insert(name.into(), (word.clone(), key))
@@ -231,12 +241,6 @@ fn spread<T: Clone + PartialEq>(
         }
     }
     Ok(out.into_iter().map(|(name, (word, _))| (name, word)).collect())
-}
-
-/// Whether `key` is one end of a state and `name` the other.
-fn is_end_of(m: &Model, pairs: &[deploy::StatePair], key: &str, name: &str) -> bool {
-    let ends = |pair: &deploy::StatePair| [m.name(pair.input), m.name(pair.output)];
-    pairs.iter().filter(|pair| pair.agree).map(ends).any(|ends| ends.contains(&key) && ends.contains(&name))
 }
 
 fn check(m: &Model, v: ValueId, entry: &IoEntry) -> Result<(), PassError> {
@@ -385,10 +389,12 @@ fn apply_to_output(m: &mut Model, cx: &mut PassContext, at: usize, to: DataType)
     m.rename_value(v, &inner)?;
     let node = m.add_node(Place::End(main), cast(v, to, &name));
     let Some(outer) = m.node(node).output(0) else { return Ok(()) };
-    let places: Vec<usize> =
-        (0..m.graph(main).outputs().len()).filter(|k| m.graph(main).outputs()[*k].value() == v).collect();
-    for k in places {
-        m.set_output(main, k, outer);
+    for u in m.value(v).uses().to_vec() {
+        if let Use::Output { graph, index } = u
+            && graph == main
+        {
+            m.set_output(main, index as usize, outer);
+        }
     }
     m.rename_value(outer, &name)?;
     if let Some(declared) = declared {

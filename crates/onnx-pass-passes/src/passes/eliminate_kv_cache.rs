@@ -61,7 +61,7 @@
 //! with an empty cache would run at one length only; with `decode`, a fixed buffer whose length is a symbol, since a
 //! chunk that is the whole context leaves nothing to decode (bind the length first). Nothing is written then.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, ValueId};
 use rustc_hash::FxHashMap;
@@ -262,16 +262,12 @@ pub(crate) fn row(m: &Model, c: &Cache, named: &FxHashMap<ValueId, String>, done
 }
 
 /// The lengths of growing caches.
-pub(crate) fn lengths(caches: &[Cache]) -> Vec<Expr> {
-    let mut out: Vec<Expr> = Vec::new();
-    for c in caches {
-        if let Form::Growing { length, .. } = &c.form
-            && !out.contains(length)
-        {
-            out.push(length.clone());
-        }
-    }
-    out
+pub(crate) fn lengths(caches: &[Cache]) -> IndexSet<Expr> {
+    let length = |c: &Cache| match &c.form {
+        Form::Growing { length, .. } => Some(length.clone()),
+        _ => None,
+    };
+    caches.iter().filter_map(length).collect()
 }
 
 mod decode;

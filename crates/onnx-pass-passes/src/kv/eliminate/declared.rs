@@ -1,9 +1,10 @@
 //! What the declarations say of lengths, before and after.
 
 use ecow::{EcoString, eco_format};
+use indexmap::IndexMap;
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Def, Dim, Model, Type, Use, ValueId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Elimination;
 use crate::analysis::is_made_up;
@@ -17,7 +18,7 @@ impl Elimination {
     /// length once the past is empty: the exporter's own word for it.
     pub(super) fn declared_presents(&self, m: &mut Model, cx: &mut PassContext) {
         let a = cx.analysis(m);
-        let mut equal: Vec<(EcoString, Expr)> = Vec::new();
+        let mut equal: IndexMap<EcoString, Expr> = IndexMap::new();
         for c in &self.caches {
             let Form::Growing { axis, length } = &c.form else { continue };
             for o in &c.outputs {
@@ -30,19 +31,24 @@ impl Elimination {
                     let zero = |x: &str| (length.as_symbol() == Some(x)).then(|| Expr::constant(0));
                     let at_empty = e.substitute(&zero);
                     let plain = at_empty.symbols().iter().all(|x| !is_made_up(x));
-                    if plain && !equal.iter().any(|(t, _)| *t == s) {
-                        equal.push((s, at_empty));
+                    if plain {
+                        equal.entry(s).or_insert(at_empty);
                     }
                 }
             }
         }
         let inputs = lengths::input_symbols(m);
-        for (symbol, e) in equal {
-            if !inputs.contains(&symbol) || e.is_const() || e.mentions(&symbol) {
-                continue;
-            }
+        equal.retain(|symbol, e| inputs.contains(symbol) && !e.is_const() && !e.mentions(symbol));
+        for (symbol, e) in &equal {
             cx.note("", format!("`{symbol}` is `{e}` now that the past is empty"));
-            lengths::substitute(m, &|s| (s == symbol).then(|| e.clone()));
+        }
+        // All at once, unless one is told by another.
+        if equal.values().any(|e| e.symbols().iter().any(|s| equal.contains_key(s))) {
+            for (symbol, e) in &equal {
+                lengths::substitute(m, &|s| (s == symbol).then(|| e.clone()));
+            }
+        } else if !equal.is_empty() {
+            lengths::substitute(m, &|s| equal.get(s).cloned());
         }
     }
 
@@ -90,6 +96,7 @@ impl Elimination {
         put: &FxHashMap<String, Expr>,
         caches: &[ValueId],
     ) {
+        let caches: FxHashSet<ValueId> = caches.iter().copied().collect();
         for v in m.graph(m.main()).inputs().to_vec() {
             if caches.contains(&v) {
                 continue;

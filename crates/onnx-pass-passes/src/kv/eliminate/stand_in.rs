@@ -12,7 +12,8 @@ impl Elimination {
     pub(super) fn replace_inputs(&mut self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
         let a = cx.take_analysis(m);
         let inputs: Vec<ValueId> = self.inputs().into_iter().filter(|v| m.is_live_value(*v)).collect();
-        let mut dims = lengths::Dims::new(&a, &inputs);
+        let sources = lengths::Sources::new(m, &a, &inputs);
+        let mut dims = lengths::Dims::new(&sources);
         for &v in &inputs {
             if !m.is_unused(v) {
                 self.stand_in(m, &mut dims, v)?;
@@ -42,20 +43,20 @@ impl Elimination {
             Use::Output { .. } => None,
         });
         let reader = reader.unwrap_or_else(|| "an output".into());
+        let sources = dims.sources;
         let (Some(shape), Some(dtype)) =
-            (dims.analysis.shape(v).map(<[Expr]>::to_vec), dims.analysis.dtype(v))
+            (sources.analysis.shape(v).map(<[Expr]>::to_vec), sources.analysis.dtype(v))
         else {
             return Err(refuse("its shape is not known", &reader));
         };
         let lost = || {
             let unknown: Vec<String> = shape
                 .iter()
-                .filter(|d| !d.is_const() && lengths::source(m, dims.analysis, d, dims.except).is_none())
+                .filter(|d| !d.is_const() && sources.of(d).is_none())
                 .map(|d| format!("`{d}`"))
                 .collect();
             format!("no input that stays tells its length {}", unknown.join(", "))
         };
-        let lost = lost();
         let shapes: Vec<NodeId> = m
             .value(v)
             .uses()
@@ -76,14 +77,14 @@ impl Elimination {
             let (start, end) = (clamp(n.int("start").unwrap_or(0)), clamp(n.int("end").unwrap_or(rank)));
             let Some(old) = n.output(0) else { continue };
             let part = shape.get(start..end.max(start)).unwrap_or(&[]);
-            let told = dims.vector(m, part).ok_or_else(|| refuse(&lost, &reader))?;
+            let told = dims.vector(m, part).ok_or_else(|| refuse(&lost(), &reader))?;
             m.replace_value(old, told)?;
             m.remove_node(s)?;
         }
         if m.is_unused(v) {
             return Ok(());
         }
-        let zeros = dims.zeros(m, dtype, &shape, &name).ok_or_else(|| refuse(&lost, &reader))?;
+        let zeros = dims.zeros(m, dtype, &shape, &name).ok_or_else(|| refuse(&lost(), &reader))?;
         self.done.entry(v).or_insert_with(|| "zeros inside the graph".into());
         m.replace_uses(v, zeros);
         let outputs: Vec<(onnx_pass_ir::GraphId, u32)> = (m.value(v).uses().iter())
@@ -115,7 +116,7 @@ impl Elimination {
             let Some(part) = m.node(node).output(0).filter(|_| m.node(node).outputs().len() == 1) else {
                 continue;
             };
-            let fact = dims.analysis.fact(part);
+            let fact = dims.sources.analysis.fact(part);
             let known: Option<Vec<Expr>> = fact.items.as_ref().and_then(|i| i.iter().cloned().collect());
             let (Some(items), Some(rank), Some(onnx_pass_ir::DataType::INT64)) =
                 (known, fact.rank(), fact.dtype)
