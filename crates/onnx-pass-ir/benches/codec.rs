@@ -12,7 +12,7 @@ use onnx_pass_ir::{Encoding, Model, verify};
 const NODES: usize = 10_000;
 
 fn codec(c: &mut Criterion) {
-    let bytes = grown::grown(NODES).to_bytes(Encoding::Anew).expect("it is small");
+    let bytes = grown::grown(NODES).and_then(|m| m.to_bytes(Encoding::Anew)).expect("it is small");
     let read = || Model::from_bytes(bytes.clone(), None).expect("it was written by us");
     let model = read();
     let mut touched = read();

@@ -14,7 +14,7 @@ use onnx_pass_passes::registry;
 const NODES: usize = 10_000;
 
 fn passes(c: &mut Criterion) {
-    let bytes = grown::grown(NODES).to_bytes(Encoding::Anew).expect("it is small");
+    let bytes = grown::grown(NODES).and_then(|m| m.to_bytes(Encoding::Anew)).expect("it is small");
     let model = Model::from_bytes(bytes, None).expect("it was written by us");
     let mut g = c.benchmark_group("passes");
     g.sample_size(20);

@@ -15,9 +15,9 @@ use onnx_pass_passes::pass::PassContext;
 use onnx_pass_passes::registry;
 use serde_json::{Value, json};
 
-/// Times round; the least counts.
+/// Times round.
 const ROUNDS: usize = 5;
-/// A small model is run so often in each round that these are its nodes in all, and what one run takes is their mean.
+/// A small model is run so often in each round that these are its nodes in all. Of all runs the least counts.
 const ENOUGH_NODES: usize = 60_000;
 
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
@@ -25,29 +25,49 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn passes() -> Vec<(&'static str, Value)> {
+/// A row of the table: what it says, the pass and its options.
+struct Case {
+    says: &'static str,
+    pass: &'static str,
+    options: Value,
+}
+
+/// The passes, with options that give each something to do in every layer, or in every one with a cache.
+fn cases() -> Vec<Case> {
+    let case = |pass, options| Case { says: pass, pass, options };
     vec![
-        ("bind-inputs", json!({"values": {"gain": 1.0}})),
-        ("clip-to-float16-range", json!({})),
-        ("custom-io", json!({"precision": {"x": "float16"}})),
-        ("deduplicate-initializers", json!({})),
-        ("eliminate-common-subexpressions", json!({})),
-        ("eliminate-dead-code", json!({})),
-        ("eliminate-identities", json!({})),
-        ("eliminate-kv-cache", json!({})),
-        ("embed", json!({})),
-        ("externalize", json!({"threshold": 0})),
-        ("fold-constants", json!({})),
-        (
+        case("bind-inputs", json!({"values": {}})),
+        case("clip-to-float16-range", json!({})),
+        case("custom-io", json!({"precision": {"past.*": "float16"}})),
+        Case {
+            says: "custom-io, applied",
+            pass: "custom-io",
+            options: json!({"precision": {"past.*": "float16"}, "apply": true}),
+        },
+        case("deduplicate-initializers", json!({})),
+        case("eliminate-common-subexpressions", json!({})),
+        case("eliminate-dead-code", json!({})),
+        case("eliminate-identities", json!({})),
+        case("eliminate-kv-cache", json!({})),
+        case("embed", json!({})),
+        case("externalize", json!({"threshold": 0})),
+        case("fold-constants", json!({})),
+        case(
             "generate-specializations",
             json!({"entries": [{"name": "a", "symbols": {"batch": 1, "seq": 8, "past": 1}}]}),
         ),
-        ("infer-shapes", json!({})),
-        ("inline-functions", json!({})),
-        ("prune-dynamic-axes", json!({"keep": ["seq", "past", "total"], "bind": {"batch": 1}})),
-        ("rename", json!({"values": {"/layers.*": "l.$1"}})),
-        ("select-outputs", json!({"drop": ["*past*"]})),
+        case("infer-shapes", json!({})),
+        case("inline-functions", json!({})),
+        case("prune-dynamic-axes", json!({"keep": ["seq", "past", "total"], "bind": {"batch": 1}})),
+        case("rename", json!({"values": {"/layers.*": "l.$1"}})),
+        case("select-outputs", json!({"drop": ["past.*"]})),
     ]
+}
+
+/// Values for the inputs that are to be bound.
+fn gains(m: &Model) -> Value {
+    let names = m.graph(m.main()).inputs().iter().map(|v| m.name(*v)).filter(|name| name.starts_with("gain"));
+    json!({"values": names.map(|name| (name.to_string(), json!(1.0))).collect::<serde_json::Map<_, _>>()})
 }
 
 /// Processor time of this program so far: other programs do not disturb it much.
@@ -86,11 +106,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("| ns a node | {} off the line |", head.concat().trim_start());
     println!("|---|{}---:|", "---:|".repeat(sizes.len()));
     for (what, times) in rows {
-        let cells: Vec<String> =
-            times.iter().zip(&sizes).map(|(t, n)| format!(" {:.0} |", t * 1e9 / *n as f64)).collect();
+        let cells: Vec<String> = times.iter().zip(&sizes).map(|(t, n)| cell(t * 1e9 / *n as f64)).collect();
         println!("| {what} |{} {:.0} % |", cells.concat(), off(&sizes, &times) * 100.0);
     }
     Ok(())
+}
+
+/// Two digits at least of what is not zero to the second place.
+fn cell(ns: f64) -> String {
+    let places = if ns < 1.0 { 2 } else { usize::from(ns < 10.0) };
+    format!(" {ns:.places$} |")
 }
 
 /// What was timed, and its seconds for each size.
@@ -99,18 +124,21 @@ type Row = (String, Vec<f64>);
 /// Goes round all sizes and passes several times, so that a minute in which the machine was busy is in all of them or in
 /// none that counts.
 fn measure(sizes: &[usize], wanted: &[String], folder: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
-    let mut passes = passes();
-    passes.retain(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name));
-    let names = std::iter::once("load and save").chain(passes.iter().map(|(name, _)| *name));
-    let mut rows: Vec<Row> = names.map(|name| (name.to_string(), vec![f64::INFINITY; sizes.len()])).collect();
+    let mut cases = cases();
+    cases.retain(|c| wanted.is_empty() || wanted.iter().any(|w| w == c.says));
+    let says = std::iter::once("load and save").chain(cases.iter().map(|c| c.says));
+    let mut rows: Vec<Row> = says.map(|says| (says.to_string(), vec![f64::INFINITY; sizes.len()])).collect();
     let (file, to) = (|nodes: usize| folder.join(format!("{nodes}.onnx")), folder.join("out.onnx"));
+    let mut values = Vec::new();
     for &nodes in sizes {
-        std::fs::write(file(nodes), grown::grown(nodes).to_bytes(Encoding::Anew)?)?;
+        let model = grown::grown(nodes)?;
+        values.push(gains(&model));
+        std::fs::write(file(nodes), model.to_bytes(Encoding::Anew)?)?;
     }
     for _ in 0..ROUNDS {
         for (k, &nodes) in sizes.iter().enumerate() {
             let runs = (ENOUGH_NODES / nodes).max(1);
-            let mut took = vec![0.0; rows.len()];
+            let mut least = |row: usize, took: f64| rows[row].1[k] = rows[row].1[k].min(took);
             for _ in 0..runs {
                 let load_and_save = |()| {
                     let mut m = Model::read(file(nodes))?;
@@ -121,20 +149,17 @@ fn measure(sizes: &[usize], wanted: &[String], folder: &Path) -> Result<Vec<Row>
                 };
                 // Over an old file it would have to be on the disk first.
                 let fresh = || if to.exists() { Ok(std::fs::remove_file(&to)?) } else { Ok(()) };
-                took[0] += timed(fresh, load_and_save)?;
-                for ((name, options), took) in passes.iter().zip(&mut took[1..]) {
-                    let pass = registry::find(name).ok_or("no such pass")?;
+                least(0, timed(fresh, load_and_save)?);
+                for (row, Case { says, pass, options }) in cases.iter().enumerate() {
+                    let found = registry::find(pass).ok_or("no such pass")?;
+                    let mut cx = PassContext::new();
+                    cx.options = if *pass == "bind-inputs" { values[k].clone() } else { options.clone() };
                     let run = |mut m: Model| {
-                        let mut cx = PassContext::new();
-                        cx.options = options.clone();
-                        pass.run(&mut m, &mut cx).map_err(|e| format!("{name}: {e}"))?;
+                        found.run(&mut m, &mut cx).map_err(|e| format!("{says}: {e}"))?;
                         Ok((m, cx))
                     };
-                    *took += timed(|| Ok(Model::read(file(nodes))?), run)?;
+                    least(row + 1, timed(|| Ok(Model::read(file(nodes))?), run)?);
                 }
-            }
-            for ((_, times), took) in rows.iter_mut().zip(took) {
-                times[k] = times[k].min(took / runs as f64);
             }
         }
     }
