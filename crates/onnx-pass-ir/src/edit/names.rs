@@ -1,49 +1,72 @@
 //! Names: fresh ones, and those of values.
 
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 
 use ecow::{EcoString, eco_format};
 use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
 use crate::model::*;
 use crate::{GraphId, NodeId, ValueId};
 
+/// So many names are hashed before the first of them is entered: their places are all over the table, and they wait
+/// for memory together.
+const TOGETHER: usize = 16;
+
+fn hash(name: &str) -> u64 {
+    FxBuildHasher.hash_one(name)
+}
+
+fn enter<'n>(
+    counts: &mut FxHashMap<u64, Named>,
+    names: impl Iterator<Item = &'n EcoString>,
+    count: impl Fn(&mut Named),
+) {
+    let mut hashes = names.map(|name| hash(name)).fuse();
+    loop {
+        let some: SmallVec<[u64; TOGETHER]> = hashes.by_ref().take(TOGETHER).collect();
+        if some.is_empty() {
+            break;
+        }
+        for key in some {
+            count(counts.entry(key).or_default());
+        }
+    }
+}
+
 impl Model {
     /// A name that no value or node of the model has, made from `hint`.
     pub fn fresh_name(&mut self, hint: &str) -> EcoString {
         let hint = if hint.is_empty() { "value" } else { hint };
-        let names = self.names();
-        if !names.contains_key(hint) {
-            names.insert(hint.into(), Named::default());
+        if let Entry::Vacant(free) = self.names().entry(hash(hint)) {
+            free.insert(Named::default());
             return hint.into();
         }
         let mut next = self.next_name.get(hint).copied().unwrap_or(1);
         loop {
             let name = eco_format!("{hint}_{next}");
             next += 1;
-            let names = self.names();
-            if !names.contains_key(&name) {
-                names.insert(name.clone(), Named::default());
+            if let Entry::Vacant(free) = self.names().entry(hash(&name)) {
+                free.insert(Named::default());
                 self.next_name.insert(hint.into(), next);
                 return name;
             }
         }
     }
 
-    /// How many values and nodes have each name.
-    fn names(&mut self) -> &mut FxHashMap<EcoString, Named> {
+    /// How many values and nodes have each name, by the names' hashes: two names of one hash count as one, so that a
+    /// name may seem taken that is not, and never the other way.
+    fn names(&mut self) -> &mut FxHashMap<u64, Named> {
         if self.names.is_none() {
             let room = self.values.len() + self.nodes.len();
-            let mut counts: FxHashMap<EcoString, Named> =
-                FxHashMap::with_capacity_and_hasher(room, FxBuildHasher);
-            for v in self.values.iter().filter(|v| v.def != Def::Removed) {
-                counts.entry(v.name.clone()).or_default().values += 1;
-            }
-            for name in self.nodes.iter().filter(|n| n.live).filter_map(|n| n.name.as_ref()) {
-                counts.entry(name.clone()).or_default().nodes += 1;
-            }
+            let mut counts = FxHashMap::with_capacity_and_hasher(room, FxBuildHasher);
+            let values = self.values.iter().filter(|v| v.def != Def::Removed);
+            enter(&mut counts, values.map(|v| &v.name), |n| n.values += 1);
+            let nodes = self.nodes.iter().filter(|n| n.live);
+            enter(&mut counts, nodes.filter_map(|n| n.name.as_ref()), |n| n.nodes += 1);
             self.names = Some(counts);
         }
         self.names.get_or_insert_default()
@@ -52,32 +75,32 @@ impl Model {
     /// Enters the name of a value.
     pub(crate) fn remember_name(&mut self, name: &EcoString) {
         if let Some(names) = &mut self.names {
-            names.entry(name.clone()).or_default().values += 1;
+            names.entry(hash(name)).or_default().values += 1;
         }
     }
 
     /// Enters the name of a node.
     pub(crate) fn remember_node_name(&mut self, name: &EcoString) {
         if let Some(names) = &mut self.names {
-            names.entry(name.clone()).or_default().nodes += 1;
+            names.entry(hash(name)).or_default().nodes += 1;
         }
     }
 
     /// Takes the name of a value out.
     pub(crate) fn unremember_name(&mut self, name: &EcoString) {
-        if let Some(n) = self.names.as_mut().and_then(|names| names.get_mut(name)) {
+        if let Some(n) = self.names.as_mut().and_then(|names| names.get_mut(&hash(name))) {
             n.values = n.values.saturating_sub(1);
         }
     }
 
     /// How many values and nodes have this name now.
     pub(crate) fn name_count(&mut self, name: &str) -> u32 {
-        self.names().get(name).map_or(0, |n| n.values + n.nodes)
+        self.names().get(&hash(name)).map_or(0, |n| n.values + n.nodes)
     }
 
     /// Whether a value has this name, in whatever graph: the table tells, so that not every value need be asked.
     fn names_a_value(&mut self, name: &str) -> bool {
-        self.names().get(name).is_some_and(|n| n.values > 0)
+        self.names().get(&hash(name)).is_some_and(|n| n.values > 0)
     }
 
     /// Exchanges the names, and with them the declarations, of two values of one graph.
@@ -165,22 +188,23 @@ impl Model {
     /// The position of a new name that two values would have of which one sees the other. The values are gone through
     /// once, against a table of the new names alone.
     fn clash_of_new(&self, new: &[(ValueId, EcoString)]) -> Option<usize> {
-        let hash = |name: &str| FxBuildHasher.hash_one(name);
-        let mut first: HashTable<usize> = HashTable::with_capacity(new.len());
+        let mut first: HashTable<u32> = HashTable::with_capacity(new.len());
         let mut renamed = vec![false; self.values.len()];
         // Of a name that more than one value will have: its first position, and where else it will be.
         let mut others: Vec<(usize, GraphId)> = Vec::new();
         for (k, (v, name)) in new.iter().enumerate() {
             renamed[v.index()] = true;
-            let entry = first.entry(hash(name), |o| new[*o].1 == *name, |o| hash(&new[*o].1));
-            let known = *entry.or_insert(k).get();
+            let entry =
+                first.entry(hash(name), |o| new[*o as usize].1 == *name, |o| hash(&new[*o as usize].1));
+            // There are fewer values than ids.
+            let known = *entry.or_insert(k as u32).get() as usize;
             if known != k {
                 others.push((known, self.value(*v).graph));
             }
         }
         for (v, value) in self.values().filter(|(v, _)| !renamed[v.index()]) {
-            if let Some(k) = first.find(hash(&value.name), |o| new[*o].1 == value.name) {
-                others.push((*k, self.value(v).graph));
+            if let Some(k) = first.find(hash(&value.name), |o| new[*o as usize].1 == value.name) {
+                others.push((*k as usize, self.value(v).graph));
             }
         }
         let mut graphs: FxHashMap<usize, Vec<GraphId>> = FxHashMap::default();

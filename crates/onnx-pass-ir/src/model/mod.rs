@@ -149,7 +149,7 @@ pub struct Model {
     pub(crate) source: Option<Arc<Source>>,
     pub(crate) revision: u64,
     /// How many values and nodes have each name; made at the first need.
-    pub(crate) names: Option<FxHashMap<EcoString, Named>>,
+    pub(crate) names: Option<FxHashMap<u64, Named>>,
     pub(crate) next_name: FxHashMap<EcoString, u32>,
     /// Every value has a name that no other of its graph has: known from reading, until one gets another.
     pub(crate) unique_names: bool,
