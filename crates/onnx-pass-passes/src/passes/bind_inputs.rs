@@ -47,9 +47,7 @@
 //! value other than the one that was bound before.
 
 use indexmap::IndexMap;
-use onnx_pass_ir::{
-    Attribute, DataType, Dim, EcoString, Model, NewNode, Place, Tensor, TensorData, Type, Use, ValueId,
-};
+use onnx_pass_ir::{Attribute, DataType, Dim, Model, NewNode, Place, Tensor, TensorData, Type, Use, ValueId};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -112,10 +110,11 @@ fn error(name: &str, reason: impl Into<String>) -> PassError {
 
 fn bind(m: &mut Model, cx: &mut PassContext, values: &IndexMap<String, Value>) -> Result<(), PassError> {
     let inputs = m.graph(m.main()).inputs();
-    let inputs: FxHashMap<EcoString, ValueId> = inputs.iter().map(|v| (m.name(*v).into(), *v)).collect();
+    let inputs: FxHashMap<&str, ValueId> = inputs.iter().map(|v| (m.name(*v), *v)).collect();
+    let inputs: Vec<Option<ValueId>> = values.keys().map(|k| inputs.get(k.as_str()).copied()).collect();
     let mut contents: Vec<(ValueId, Tensor)> = Vec::new();
-    for (name, value) in values {
-        let Some(&v) = inputs.get(name.as_str()) else {
+    for ((name, value), v) in values.iter().zip(inputs) {
+        let Some(v) = v else {
             bound_before(m, name, value)?;
             continue;
         };

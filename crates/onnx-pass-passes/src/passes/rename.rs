@@ -51,7 +51,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use indexmap::IndexMap;
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Def, EcoString, GraphOwner, Model, NewNode, Place, ValueId};
+use onnx_pass_ir::{Def, EcoString, GraphOwner, Model, NewNode, Place, Use, ValueId};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use serde::Deserialize;
 
@@ -152,32 +152,28 @@ fn rename_outputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), 
     let mut seen = FxHashSet::default();
     outputs.retain(|v| seen.insert(*v));
     let known: Known<'_, ValueId> = outputs.iter().map(|v| (m.name(*v), *v)).collect();
-    let new: Vec<(ValueId, String)> =
-        plan(&OUTPUT, map, &known)?.into_iter().map(|(k, to)| (known[k], to)).collect();
-    for (v, to) in new {
+    let new = plan(&OUTPUT, map, &known)?.into_iter().map(|(k, to)| (known[k], to));
+    let (inputs, computed): (Vec<_>, Vec<_>) = new.partition(|(v, _)| m.value(*v).def() == Def::Input);
+    give_names(m, cx, &OUTPUT, computed)?;
+    for (v, to) in inputs {
+        // The input keeps its name, so the output needs a value of its own.
         let from = m.name(v).to_string();
-        if m.value(v).def() == Def::Input {
-            // The input keeps its name, so the output needs a value of its own.
-            if m.is_name_taken(main, &to) {
-                return Err(taken(&OUTPUT, &from, &to));
-            }
-            let node = m.add_node(Place::End(main), NewNode::new("Identity", &[v], &to));
-            let Some(copy) = m.node(node).output(0) else { continue };
-            for k in positions_of(m, v) {
-                m.set_output(main, k, copy);
-            }
-            m.rename_value(copy, &to)?;
-            record(cx, &OUTPUT, &from, &to);
-        } else {
-            give_names(m, cx, &OUTPUT, vec![(v, to)])?;
+        if m.is_name_taken(main, &to) {
+            return Err(taken(&OUTPUT, &from, &to));
         }
+        let node = m.add_node(Place::End(main), NewNode::new("Identity", &[v], &to));
+        let Some(copy) = m.node(node).output(0) else { continue };
+        for u in m.value(v).uses().to_vec() {
+            if let Use::Output { graph, index } = u
+                && graph == main
+            {
+                m.set_output(main, index as usize, copy);
+            }
+        }
+        m.rename_value(copy, &to)?;
+        record(cx, &OUTPUT, &from, &to);
     }
     Ok(())
-}
-
-fn positions_of(m: &Model, v: ValueId) -> Vec<usize> {
-    let outputs = m.graph(m.main()).outputs();
-    (0..outputs.len()).filter(|k| outputs[*k].value() == v).collect()
 }
 
 /// Inner values: names repeat in sibling graphs, and each value of that name is renamed. Functions have names

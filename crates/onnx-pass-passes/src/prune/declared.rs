@@ -134,11 +134,12 @@ pub fn refresh(model: &mut Model, cx: &mut PassContext) -> usize {
     let before = model.revision();
     let mut changed = 0;
     let main_graphs: Vec<GraphId> = model.graphs_in(model.main());
+    let inputs: FxHashSet<ValueId> = model.graph(model.main()).inputs().iter().copied().collect();
     for g in main_graphs {
         let graph = model.graph(g);
         let values: Vec<ValueId> =
             graph.outputs().iter().map(|o| o.value()).chain(graph.value_info().iter().copied()).collect();
-        for v in values {
+        for v in values.into_iter().filter(|v| !inputs.contains(v)) {
             if let Some(ty) = refreshed(model, &analysis, v) {
                 model.set_type(v, ty);
                 changed += 1;
@@ -152,9 +153,6 @@ pub fn refresh(model: &mut Model, cx: &mut PassContext) -> usize {
 }
 
 fn refreshed(model: &Model, analysis: &Analysis, v: ValueId) -> Option<Type> {
-    if model.graph(model.main()).inputs().contains(&v) {
-        return None;
-    }
     let mut ty = model.declared_type(v)?.clone();
     let computed = analysis.shape(v)?;
     let TypeKind::Tensor(t) = &mut ty.kind else { return None };
