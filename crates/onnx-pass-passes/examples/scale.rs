@@ -8,17 +8,24 @@
 mod grown;
 
 use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use onnx_pass_ir::{Encoding, Model, WriteOptions};
 use onnx_pass_passes::pass::PassContext;
 use onnx_pass_passes::registry;
 use serde_json::{Value, json};
 
-/// Times round.
-const ROUNDS: usize = 5;
-/// A small model is run so often in each round that these are its nodes in all. Of all runs the least counts.
-const ENOUGH_NODES: usize = 60_000;
+/// Times round; the least counts.
+const ROUNDS: usize = 10;
+
+/// Up to so many nodes everything is run once before it is timed.
+const FEW: usize = 100_000;
+
+const LOAD_AND_SAVE: &str = "load and save";
+/// The argument that makes it the worker for one size.
+const WORKER: &str = "worker";
 
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
@@ -59,7 +66,15 @@ fn cases() -> Vec<Case> {
         case("infer-shapes", json!({})),
         case("inline-functions", json!({})),
         case("prune-dynamic-axes", json!({"keep": ["seq", "past", "total"], "bind": {"batch": 1}})),
-        case("rename", json!({"values": {"/layers.*": "l.$1"}})),
+        case(
+            "rename",
+            json!({
+                "inputs": {"past.*.key": "k.$1"},
+                "outputs": {"past.*_RetainedState": "k.$1.next"},
+                "values": {"/layers.*": "l.$1"},
+                "dims": {"seq": "length"},
+            }),
+        ),
         case("select-outputs", json!({"drop": ["past.*"]})),
     ]
 }
@@ -91,15 +106,18 @@ fn timed<T, R>(
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // As the command has it. SAFETY: sets a number that the allocator reads when something is freed.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    let most: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |n| n.parse())?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [worker, nodes, folder] = arguments.as_slice()
+        && worker == WORKER
+    {
+        return work(nodes.parse()?, Path::new(folder));
+    }
+    let most: usize = arguments.first().map_or(Ok(1_000_000), |n| n.parse())?;
     let sizes: Vec<usize> =
         [1, 3, 10, 30, 100, 300, 1000].map(|k| k * 1000).into_iter().filter(|n| *n <= most).collect();
     let folder = std::env::temp_dir().join(format!("onnx-pass-scale-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let wanted: Vec<String> = std::env::args().skip(2).collect();
-    let measured = measure(&sizes, &wanted, &folder);
+    let measured = measure(&sizes, arguments.get(1..).unwrap_or_default(), &folder);
     std::fs::remove_dir_all(&folder)?;
     let rows = measured?;
     let head: Vec<String> = sizes.iter().map(|n| format!(" {n} |")).collect();
@@ -119,51 +137,126 @@ fn cell(ns: f64) -> String {
 }
 
 /// What was timed, and its seconds for each size.
-type Row = (String, Vec<f64>);
+type Row = (&'static str, Vec<f64>);
 
-/// Goes round all sizes and passes several times, so that a minute in which the machine was busy is in all of them or in
-/// none that counts.
-fn measure(sizes: &[usize], wanted: &[String], folder: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
-    let mut cases = cases();
-    cases.retain(|c| wanted.is_empty() || wanted.iter().any(|w| w == c.says));
-    let says = std::iter::once("load and save").chain(cases.iter().map(|c| c.says));
-    let mut rows: Vec<Row> = says.map(|says| (says.to_string(), vec![f64::INFINITY; sizes.len()])).collect();
-    let (file, to) = (|nodes: usize| folder.join(format!("{nodes}.onnx")), folder.join("out.onnx"));
-    let mut values = Vec::new();
-    for &nodes in sizes {
-        let model = grown::grown(nodes)?;
-        values.push(gains(&model));
-        std::fs::write(file(nodes), model.to_bytes(Encoding::Anew)?)?;
+/// The program that runs all passes on models of one size, each when it is told.
+struct Worker {
+    program: Child,
+    tell: ChildStdin,
+    hear: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    fn start(nodes: usize, folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(WORKER).arg(nodes.to_string()).arg(folder);
+        let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let tell = program.stdin.take().ok_or("no pipe")?;
+        let hear = BufReader::new(program.stdout.take().ok_or("no pipe")?);
+        Ok(Worker { program, tell, hear })
     }
+
+    /// Seconds that a row takes.
+    fn time(&mut self, row: usize) -> Result<f64, Box<dyn Error>> {
+        writeln!(self.tell, "{row}")?;
+        let mut line = String::new();
+        self.hear.read_line(&mut line)?;
+        Ok(line.trim().parse().map_err(|_| "a worker stopped, and has said why above")?)
+    }
+
+    fn stop(self) -> Result<(), Box<dyn Error>> {
+        let Worker { mut program, tell, .. } = self;
+        drop(tell);
+        program.wait()?;
+        Ok(())
+    }
+}
+
+/// Goes round all passes and sizes several times, each run after one of another pass and another size: it finds the caches
+/// cold, as the command does, and a minute in which the machine was busy is in all of them. Each size has a program of its
+/// own, so that no model stands in what a larger one left of the memory.
+fn measure(sizes: &[usize], wanted: &[String], folder: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
+    let says = std::iter::once(LOAD_AND_SAVE).chain(cases().into_iter().map(|c| c.says));
+    let wanted: Vec<(usize, &str)> =
+        says.enumerate().filter(|(_, s)| wanted.is_empty() || wanted.iter().any(|w| w == s)).collect();
+    let mut rows: Vec<Row> =
+        wanted.iter().map(|(_, says)| (*says, vec![f64::INFINITY; sizes.len()])).collect();
+    // Small and large by turns.
+    let half = sizes.len().div_ceil(2);
+    let turns: Vec<usize> = (0..half).flat_map(|k| [k, k + half]).filter(|k| *k < sizes.len()).collect();
     for _ in 0..ROUNDS {
-        for (k, &nodes) in sizes.iter().enumerate() {
-            let runs = (ENOUGH_NODES / nodes).max(1);
-            let mut least = |row: usize, took: f64| rows[row].1[k] = rows[row].1[k].min(took);
-            for _ in 0..runs {
-                let load_and_save = |()| {
-                    let mut m = Model::read(file(nodes))?;
-                    // Something changed, so that the file is not copied as it is.
-                    m.header_mut();
-                    m.write(&to, &WriteOptions::default())?;
-                    Ok(m)
-                };
-                // Over an old file it would have to be on the disk first.
-                let fresh = || if to.exists() { Ok(std::fs::remove_file(&to)?) } else { Ok(()) };
-                least(0, timed(fresh, load_and_save)?);
-                for (row, Case { says, pass, options }) in cases.iter().enumerate() {
-                    let found = registry::find(pass).ok_or("no such pass")?;
-                    let mut cx = PassContext::new();
-                    cx.options = if *pass == "bind-inputs" { values[k].clone() } else { options.clone() };
-                    let run = |mut m: Model| {
-                        found.run(&mut m, &mut cx).map_err(|e| format!("{says}: {e}"))?;
-                        Ok((m, cx))
-                    };
-                    least(row + 1, timed(|| Ok(Model::read(file(nodes))?), run)?);
-                }
+        // New ones each round: how well the memory of a program lies is chance.
+        let mut workers: Vec<Worker> =
+            sizes.iter().map(|nodes| Worker::start(*nodes, folder)).collect::<Result<_, _>>()?;
+        for first in 0..rows.len() {
+            for (turn, &k) in turns.iter().enumerate() {
+                let row = (first + turn) % rows.len();
+                let took = workers[k].time(wanted[row].0)?;
+                let least = &mut rows[row].1[k];
+                *least = least.min(took);
             }
         }
+        workers.into_iter().try_for_each(Worker::stop)?;
     }
     Ok(rows)
+}
+
+/// Runs the rows that it is told, by number, and prints what each took.
+fn work(nodes: usize, folder: &Path) -> Result<(), Box<dyn Error>> {
+    // As the command has it. SAFETY: sets a number that the allocator reads when something is freed.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
+    let (file, to) = (folder.join(format!("{nodes}.onnx")), folder.join(format!("{nodes}-out.onnx")));
+    if !file.exists() {
+        std::fs::write(&file, grown::grown(nodes)?.to_bytes(Encoding::Anew)?)?;
+    }
+    let values = gains(&Model::read(&file)?);
+    let cases = cases();
+    let row = |row: usize| match row.checked_sub(1).and_then(|c| cases.get(c)) {
+        None => load_and_save(&file, &to),
+        Some(case) => run(case, &file, &values),
+    };
+    warm_up(nodes);
+    if nodes <= FEW {
+        // One more large page is a good part of such a run.
+        (0..=cases.len()).try_for_each(|k| row(k).map(drop))?;
+    }
+    for line in std::io::stdin().lines() {
+        println!("{:e}", row(line?.parse()?)?);
+    }
+    Ok(())
+}
+
+/// Has memory that was cleared ready for all that follows: it is kept when it is freed.
+fn warm_up(nodes: usize) {
+    const BLOCK: usize = 4 << 20;
+    const A_NODE: usize = 2000;
+    let blocks: Vec<Vec<u8>> = (0..16 + nodes * A_NODE / BLOCK).map(|_| vec![1; BLOCK]).collect();
+    drop(std::hint::black_box(blocks));
+}
+
+fn load_and_save(file: &Path, to: &Path) -> Result<f64, Box<dyn Error>> {
+    // Over an old file it would have to be on the disk first.
+    let fresh = || if to.exists() { Ok(std::fs::remove_file(to)?) } else { Ok(()) };
+    timed(fresh, |()| {
+        let mut m = Model::read(file)?;
+        // Something changed, so that the file is not copied as it is.
+        m.header_mut();
+        m.write(to, &WriteOptions::default())?;
+        Ok(m)
+    })
+}
+
+fn run(case: &Case, file: &Path, values: &Value) -> Result<f64, Box<dyn Error>> {
+    let pass = registry::find(case.pass).ok_or("no such pass")?;
+    let mut cx = PassContext::new();
+    cx.options = if case.pass == "bind-inputs" { values.clone() } else { case.options.clone() };
+    timed(
+        || Ok(Model::read(file)?),
+        |mut m| {
+            pass.run(&mut m, &mut cx).map_err(|e| format!("{}: {e}", case.says))?;
+            Ok((m, cx))
+        },
+    )
 }
 
 /// The greatest distance from `t = a + b·n`, as a part of the line, where the line is the one for which that is
