@@ -1,7 +1,6 @@
 //! Time against nodes: `scale [MOST_NODES [PASS…]]`. For load and save, and for each pass, processor time in nanoseconds a
 //! node at sizes from 1,000 up, and how far the times are from a straight line. A pass is timed as it runs, on a model
-//! that was just read. Memory that was freed is used again, as in the command, so from the second round on none of it
-//! has to be cleared.
+//! that was just read. Memory that was freed is used again, as in the command, and what is timed finds enough of it.
 #![allow(clippy::print_stdout)]
 
 #[path = "../../onnx-pass-ir/benches/grown/mod.rs"]
@@ -20,6 +19,8 @@ use serde_json::{Value, json};
 /// Times round; the least counts.
 const ROUNDS: usize = 10;
 
+/// Up to so many nodes, another time in each round.
+const AGAIN: [usize; 5] = [100_000, 300_000, 100_000, 100_000, 100_000];
 /// Up to so many nodes everything is run once before it is timed.
 const FEW: usize = 100_000;
 
@@ -181,9 +182,11 @@ fn measure(sizes: &[usize], wanted: &[String], folder: &Path) -> Result<Vec<Row>
         says.enumerate().filter(|(_, s)| wanted.is_empty() || wanted.iter().any(|w| w == s)).collect();
     let mut rows: Vec<Row> =
         wanted.iter().map(|(_, says)| (*says, vec![f64::INFINITY; sizes.len()])).collect();
-    // Small and large by turns.
+    // Small and large by turns; the smaller ones again, as they are done soon and a little disturbs them.
     let half = sizes.len().div_ceil(2);
-    let turns: Vec<usize> = (0..half).flat_map(|k| [k, k + half]).filter(|k| *k < sizes.len()).collect();
+    let once = (0..half).flat_map(|k| [k, k + half]).filter(|k| *k < sizes.len());
+    let more = AGAIN.iter().flat_map(|most| (0..sizes.len()).filter(|k| sizes[*k] <= *most));
+    let turns: Vec<usize> = once.chain(more).collect();
     for _ in 0..ROUNDS {
         // New ones each round: how well the memory of a program lies is chance.
         let mut workers: Vec<Worker> =

@@ -362,3 +362,32 @@ fn put(cx: &mut PassContext, file: Artifact) {
         None => cx.artifacts.push(file),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_belongs_to_the_longest_input_that_its_name_begins_with() {
+        let text = r#"<ir_version: 10, opset_import: ["" : 21]>
+            agraph (float[N] past, float[N] past_k, float[N] pas)
+                => (float[N] past_RetainedState, float[N] past_k_0_RetainedState, float[N] past_kv_RetainedState,
+                    float[N] pa_RetainedState, float[2] pas_RetainedState) {
+              past_RetainedState = Abs (past)
+              past_k_0_RetainedState = Abs (past_k)
+              past_kv_RetainedState = Abs (pas)
+              pa_RetainedState = Neg (pas)
+              pas_RetainedState = Sign (pas)
+            }"#;
+        let m = onnx_pass_ir::text::parse(text).unwrap();
+        let pairs: Vec<(&str, &str, bool)> =
+            (state_pairs(&m).iter()).map(|p| (m.name(p.input), m.name(p.output), p.agree)).collect();
+        let expected = [
+            ("past", "past_RetainedState", true),
+            ("past_k", "past_k_0_RetainedState", true),
+            ("past", "past_kv_RetainedState", true),
+            ("pas", "pas_RetainedState", false),
+        ];
+        assert_eq!(pairs, expected);
+    }
+}

@@ -1,39 +1,43 @@
 //! Names: fresh ones, and those of values.
 
 use std::collections::hash_map::Entry;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault};
 
 use ecow::{EcoString, eco_format};
 use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
 use crate::model::*;
 use crate::{GraphId, NodeId, ValueId};
 
-/// So many names are hashed before the first of them is entered: their places are all over the table, and they wait
-/// for memory together.
-const TOGETHER: usize = 16;
+/// Parts of a table that are filled one after the other, each small enough for the processor's cache.
+const PARTS: usize = 256;
 
 fn hash(name: &str) -> u64 {
     FxBuildHasher.hash_one(name)
 }
 
-fn enter<'n>(
-    counts: &mut FxHashMap<u64, Named>,
-    names: impl Iterator<Item = &'n EcoString>,
-    count: impl Fn(&mut Named),
-) {
-    let mut hashes = names.map(|name| hash(name)).fuse();
-    loop {
-        let some: SmallVec<[u64; TOGETHER]> = hashes.by_ref().take(TOGETHER).collect();
-        if some.is_empty() {
-            break;
-        }
-        for key in some {
-            count(counts.entry(key).or_default());
-        }
+/// Enters names, part by part of the table: in the order of the model they would be all over it, and wait for memory.
+fn enter<'n>(counts: &mut Names, names: impl Iterator<Item = &'n EcoString>, count: impl Fn(&mut Named)) {
+    let hashes: Vec<u64> = names.map(|name| hash(name)).collect();
+    // Where a hash goes is told by its low bits, of which the table uses so many.
+    let shift = usize::BITS - counts.capacity().leading_zeros();
+    let part = |key: u64| ((key << 8) >> shift) as usize % PARTS;
+    let mut starts = [0usize; PARTS];
+    hashes.iter().for_each(|key| starts[part(*key)] += 1);
+    let mut next = 0;
+    for start in &mut starts {
+        next += std::mem::replace(start, next);
+    }
+    let mut sorted = vec![0; hashes.len()];
+    for key in hashes {
+        let at = &mut starts[part(key)];
+        sorted[*at] = key;
+        *at += 1;
+    }
+    for key in sorted {
+        count(counts.entry(key).or_default());
     }
 }
 
@@ -59,10 +63,10 @@ impl Model {
 
     /// How many values and nodes have each name, by the names' hashes: two names of one hash count as one, so that a
     /// name may seem taken that is not, and never the other way.
-    fn names(&mut self) -> &mut FxHashMap<u64, Named> {
+    fn names(&mut self) -> &mut Names {
         if self.names.is_none() {
             let room = self.values.len() + self.nodes.len();
-            let mut counts = FxHashMap::with_capacity_and_hasher(room, FxBuildHasher);
+            let mut counts = Names::with_capacity_and_hasher(room, BuildHasherDefault::default());
             let values = self.values.iter().filter(|v| v.def != Def::Removed);
             enter(&mut counts, values.map(|v| &v.name), |n| n.values += 1);
             let nodes = self.nodes.iter().filter(|n| n.live);

@@ -7,11 +7,13 @@ mod odd;
 mod operands;
 mod value;
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ecow::{EcoString, EcoVec};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::source::Source;
 use crate::{Attribute, FunctionId, GraphId, ValueId};
@@ -125,6 +127,27 @@ pub struct Header {
     pub(crate) rest: EcoVec<u8>,
 }
 
+/// How many values and nodes have each name, by the names' hashes.
+pub(crate) type Names = HashMap<u64, Named, BuildHasherDefault<AsItIs>>;
+
+/// Hashes what is a hash already.
+#[derive(Default)]
+pub(crate) struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = FxBuildHasher.hash_one(bytes);
+    }
+}
+
 /// How many values and nodes have a name.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Named {
@@ -149,7 +172,7 @@ pub struct Model {
     pub(crate) source: Option<Arc<Source>>,
     pub(crate) revision: u64,
     /// How many values and nodes have each name; made at the first need.
-    pub(crate) names: Option<FxHashMap<u64, Named>>,
+    pub(crate) names: Option<Names>,
     pub(crate) next_name: FxHashMap<EcoString, u32>,
     /// Every value has a name that no other of its graph has: known from reading, until one gets another.
     pub(crate) unique_names: bool,

@@ -162,3 +162,28 @@ fn nodes_of_a_body_may_stand_in_any_order() {
     m.sort_nodes(m.main()).unwrap();
     sound(&m);
 }
+
+#[test]
+fn a_result_stays_the_value_that_its_readers_know() {
+    let mut m = reread(
+        &crate::text::parse(
+            r#"<ir_version: 10, opset_import: ["" : 21, "local" : 1]>
+               agraph (float[N] x) => (float[N] z, float[N] b) <float[N] a> {
+                 a, b, c = local.f (x)
+                 z = Sum (a, b, c)
+               }
+               <domain: "local", opset_import: ["" : 21]>
+               f (p) => (q, r, q) { q = Abs (p)  r = Neg (q) }"#,
+        )
+        .unwrap(),
+    );
+    let nodes = m.node_ids(m.main());
+    let (call, reader) = (nodes[0], nodes[1]);
+    let [a, b] = [0, 1].map(|k| m.node(call).output(k).unwrap());
+    m.inline_call(call).unwrap();
+    sound(&m);
+    assert_eq!(m.node(reader).inputs(), [Some(a), Some(b), Some(a)]);
+    assert_eq!([m.name(a), m.name(b)], ["a", "b"]);
+    assert_eq!(m.graph(m.main()).value_info(), [a]);
+    assert!(m.node(m.value(a).producer().unwrap()).is("Abs"));
+}

@@ -446,6 +446,13 @@ mod tests {
     }
 
     #[test]
+    fn outputs_by_a_pattern() {
+        let text =
+            "agraph (float[N] x) => (float[N] a, float[N] b, float[N] x) {\n a = Abs (x)\n b = Neg (a)\n}";
+        assert_snapshot!(after(text, "rename", json!({"outputs": {"?": "$1.next"}})));
+    }
+
+    #[test]
     fn what_is_not_there_or_is_taken_is_refused() {
         let refused = |options| refusal(CACHE, "rename", options);
         let all = [
