@@ -34,7 +34,7 @@ impl Model {
         self.drop_other_subgraphs(node, graph);
         let params = std::mem::take(&mut self.graphs[graph.index()].inputs);
         for (p, v) in params.iter().zip(inputs) {
-            self.redirect_all(*p, *v);
+            self.replace_all_uses(*p, *v);
             self.mark_removed(*p);
         }
         let mut results = Vec::with_capacity(n_out);
@@ -62,14 +62,6 @@ impl Model {
             taken.push(new);
         }
         self.remove_node(node)
-    }
-
-    /// All uses, graph outputs' of inner graphs included, without regard to names.
-    fn redirect_all(&mut self, old: ValueId, new: ValueId) {
-        self.replace_uses(old, new);
-        for (g, k) in self.output_uses(old) {
-            self.set_output(g, k as usize, new);
-        }
     }
 
     fn drop_other_subgraphs(&mut self, node: NodeId, keep: GraphId) {

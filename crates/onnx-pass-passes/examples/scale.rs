@@ -40,11 +40,12 @@ struct Case {
     options: Value,
 }
 
-/// The passes, with options that give each something to do in every layer, or in every one with a cache.
-fn cases() -> Vec<Case> {
+/// The passes, with options that give each something to do in every layer, or in every one with a cache. The
+/// `gains` are those of the model, for `bind-inputs`.
+fn cases(gains: Value) -> Vec<Case> {
     let case = |pass, options| Case { says: pass, pass, options };
     vec![
-        case("bind-inputs", json!({"values": {}})),
+        case("bind-inputs", gains),
         case("clip-to-float16-range", json!({})),
         case("custom-io", json!({"precision": {"past.*": "float16"}})),
         Case {
@@ -80,7 +81,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Values for the inputs that are to be bound.
+/// Options of `bind-inputs`: a value for each gain of the model.
 fn gains(m: &Model) -> Value {
     let names = m.graph(m.main()).inputs().iter().map(|v| m.name(*v)).filter(|name| name.starts_with("gain"));
     json!({"values": names.map(|name| (name.to_string(), json!(1.0))).collect::<serde_json::Map<_, _>>()})
@@ -177,7 +178,7 @@ impl Worker {
 /// cold, as the command does, and a minute in which the machine was busy is in all of them. Each size has a program of its
 /// own, so that no model stands in what a larger one left of the memory.
 fn measure(sizes: &[usize], wanted: &[String], folder: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
-    let says = std::iter::once(LOAD_AND_SAVE).chain(cases().into_iter().map(|c| c.says));
+    let says = std::iter::once(LOAD_AND_SAVE).chain(cases(Value::Null).into_iter().map(|c| c.says));
     let wanted: Vec<(usize, &str)> =
         says.enumerate().filter(|(_, s)| wanted.is_empty() || wanted.iter().any(|w| w == s)).collect();
     let mut rows: Vec<Row> =
@@ -212,11 +213,10 @@ fn work(nodes: usize, folder: &Path) -> Result<(), Box<dyn Error>> {
     if !file.exists() {
         std::fs::write(&file, grown::grown(nodes)?.to_bytes(Encoding::Anew)?)?;
     }
-    let values = gains(&Model::read(&file)?);
-    let cases = cases();
+    let cases = cases(gains(&Model::read(&file)?));
     let row = |row: usize| match row.checked_sub(1).and_then(|c| cases.get(c)) {
         None => load_and_save(&file, &to),
-        Some(case) => run(case, &file, &values),
+        Some(case) => run(case, &file),
     };
     warm_up(nodes);
     if nodes <= FEW {
@@ -249,10 +249,10 @@ fn load_and_save(file: &Path, to: &Path) -> Result<f64, Box<dyn Error>> {
     })
 }
 
-fn run(case: &Case, file: &Path, values: &Value) -> Result<f64, Box<dyn Error>> {
+fn run(case: &Case, file: &Path) -> Result<f64, Box<dyn Error>> {
     let pass = registry::find(case.pass).ok_or("no such pass")?;
     let mut cx = PassContext::new();
-    cx.options = if case.pass == "bind-inputs" { values.clone() } else { case.options.clone() };
+    cx.options = case.options.clone();
     timed(
         || Ok(Model::read(file)?),
         |mut m| {

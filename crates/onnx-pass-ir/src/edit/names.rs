@@ -1,11 +1,11 @@
 //! Names: fresh ones, and those of values.
 
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, BuildHasherDefault};
+use std::hash::BuildHasherDefault;
 
 use ecow::{EcoString, eco_format};
 use hashbrown::HashTable;
-use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::{Error, Result};
 use crate::model::*;
@@ -14,13 +14,9 @@ use crate::{GraphId, NodeId, ValueId};
 /// Parts of a table that are filled one after the other, each small enough for the processor's cache.
 const PARTS: usize = 256;
 
-fn hash(name: &str) -> u64 {
-    FxBuildHasher.hash_one(name)
-}
-
 /// Enters names, part by part of the table: in the order of the model they would be all over it, and wait for memory.
 fn enter<'n>(counts: &mut Names, names: impl Iterator<Item = &'n EcoString>, count: impl Fn(&mut Named)) {
-    let hashes: Vec<u64> = names.map(|name| hash(name)).collect();
+    let hashes: Vec<u64> = names.map(|name| hash_of(name)).collect();
     // Where a hash goes is told by its low bits, of which the table uses so many.
     let shift = usize::BITS - counts.capacity().leading_zeros();
     let part = |key: u64| ((key << 8) >> shift) as usize % PARTS;
@@ -45,7 +41,7 @@ impl Model {
     /// A name that no value or node of the model has, made from `hint`.
     pub fn fresh_name(&mut self, hint: &str) -> EcoString {
         let hint = if hint.is_empty() { "value" } else { hint };
-        if let Entry::Vacant(free) = self.names().entry(hash(hint)) {
+        if let Entry::Vacant(free) = self.names().entry(hash_of(hint)) {
             free.insert(Named::default());
             return hint.into();
         }
@@ -53,7 +49,7 @@ impl Model {
         loop {
             let name = eco_format!("{hint}_{next}");
             next += 1;
-            if let Entry::Vacant(free) = self.names().entry(hash(&name)) {
+            if let Entry::Vacant(free) = self.names().entry(hash_of(&name)) {
                 free.insert(Named::default());
                 self.next_name.insert(hint.into(), next);
                 return name;
@@ -79,32 +75,32 @@ impl Model {
     /// Enters the name of a value.
     pub(crate) fn remember_name(&mut self, name: &EcoString) {
         if let Some(names) = &mut self.names {
-            names.entry(hash(name)).or_default().values += 1;
+            names.entry(hash_of(name)).or_default().values += 1;
         }
     }
 
     /// Enters the name of a node.
     pub(crate) fn remember_node_name(&mut self, name: &EcoString) {
         if let Some(names) = &mut self.names {
-            names.entry(hash(name)).or_default().nodes += 1;
+            names.entry(hash_of(name)).or_default().nodes += 1;
         }
     }
 
     /// Takes the name of a value out.
     pub(crate) fn unremember_name(&mut self, name: &EcoString) {
-        if let Some(n) = self.names.as_mut().and_then(|names| names.get_mut(&hash(name))) {
+        if let Some(n) = self.names.as_mut().and_then(|names| names.get_mut(&hash_of(name))) {
             n.values = n.values.saturating_sub(1);
         }
     }
 
     /// How many values and nodes have this name now.
     pub(crate) fn name_count(&mut self, name: &str) -> u32 {
-        self.names().get(&hash(name)).map_or(0, |n| n.values + n.nodes)
+        self.names().get(&hash_of(name)).map_or(0, |n| n.values + n.nodes)
     }
 
     /// Whether a value has this name, in whatever graph: the table tells, so that not every value need be asked.
     fn names_a_value(&mut self, name: &str) -> bool {
-        self.names().get(&hash(name)).is_some_and(|n| n.values > 0)
+        self.names().get(&hash_of(name)).is_some_and(|n| n.values > 0)
     }
 
     /// Exchanges the names, and with them the declarations, of two values of one graph.
@@ -199,7 +195,7 @@ impl Model {
         for (k, (v, name)) in new.iter().enumerate() {
             renamed[v.index()] = true;
             let entry =
-                first.entry(hash(name), |o| new[*o as usize].1 == *name, |o| hash(&new[*o as usize].1));
+                first.entry(hash_of(name), |o| new[*o as usize].1 == *name, |o| hash_of(&new[*o as usize].1));
             // There are fewer values than ids.
             let known = *entry.or_insert(k as u32).get() as usize;
             if known != k {
@@ -207,7 +203,7 @@ impl Model {
             }
         }
         for (v, value) in self.values().filter(|(v, _)| !renamed[v.index()]) {
-            if let Some(k) = first.find(hash(&value.name), |o| new[*o as usize].1 == value.name) {
+            if let Some(k) = first.find(hash_of(&value.name), |o| new[*o as usize].1 == value.name) {
                 others.push((*k as usize, self.value(v).graph));
             }
         }

@@ -27,6 +27,24 @@ impl Model {
         }
     }
 
+    /// Makes everything that reads `old` read `new`, graph outputs included, without regard to names: an output
+    /// has the name of `new` then.
+    pub fn replace_all_uses(&mut self, old: ValueId, new: ValueId) {
+        self.replace_uses(old, new);
+        for (graph, index) in self.output_uses(old) {
+            self.set_output(graph, index as usize, new);
+        }
+    }
+
+    /// Makes every output of `graph` that is `old` be `new`, without regard to names.
+    pub fn replace_outputs(&mut self, graph: GraphId, old: ValueId, new: ValueId) {
+        for (of, index) in self.output_uses(old) {
+            if of == graph {
+                self.set_output(graph, index as usize, new);
+            }
+        }
+    }
+
     /// Makes everything that reads `old` read `new`, graph outputs included. A graph output keeps its name:
     /// where `new` is computed in the same graph and is not an output itself it takes that name over, else
     /// an `Identity` carries it.
@@ -67,7 +85,8 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn output_uses(&self, v: ValueId) -> Vec<(GraphId, u32)> {
+    /// Which graph outputs a value is: graphs and positions, in order.
+    pub fn output_uses(&self, v: ValueId) -> Vec<(GraphId, u32)> {
         let mut out: Vec<_> = (self.value(v).uses.iter())
             .filter_map(|u| match *u {
                 Use::Output { graph, index } => Some((graph, index)),

@@ -127,6 +127,12 @@ pub struct Header {
     pub(crate) rest: EcoVec<u8>,
 }
 
+/// The hash by which tables of names know one.
+#[inline]
+pub(crate) fn hash_of(name: &str) -> u64 {
+    FxBuildHasher.hash_one(name)
+}
+
 /// How many values and nodes have each name, by the names' hashes.
 pub(crate) type Names = HashMap<u64, Named, BuildHasherDefault<AsItIs>>;
 

@@ -155,6 +155,11 @@ impl Value {
         &self.uses
     }
 
+    /// Whether a graph hands it out.
+    pub fn is_graph_output(&self) -> bool {
+        self.uses.iter().any(|u| matches!(u, Use::Output { .. }))
+    }
+
     /// The node that computes it.
     #[inline]
     pub fn producer(&self) -> Option<NodeId> {

@@ -1,13 +1,10 @@
 //! The names of a graph while it is read.
 
-use std::hash::BuildHasher;
-
 use hashbrown::HashTable;
-use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use crate::ValueId;
-use crate::model::Value;
+use crate::model::{Value, hash_of};
 
 /// So many names wait to be entered. The place of each is somewhere in the table, far from the last one's: entered one
 /// right after the other, they wait for memory together.
@@ -27,13 +24,13 @@ pub(super) struct Scope {
 impl Scope {
     /// Makes room for so many more names.
     pub fn reserve(&mut self, values: &[Value], more: usize) {
-        self.table.reserve(more, |v| hash(&values[v.index()].name));
+        self.table.reserve(more, |v| hash_of(&values[v.index()].name));
     }
 
     /// The value that this name means here: of several that have it, one of them.
     #[inline]
     pub fn get(&self, values: &[Value], name: &str) -> Option<ValueId> {
-        let (key, has) = (hash(name), |v: &ValueId| values[v.index()].name == name);
+        let (key, has) = (hash_of(name), |v: &ValueId| values[v.index()].name == name);
         let waits = self.waiting.iter().find(|(k, v)| *k == key && has(v)).map(|(_, v)| *v);
         waits.or_else(|| self.table.find(key, has).copied())
     }
@@ -44,20 +41,16 @@ impl Scope {
         if self.waiting.len() == WAITING {
             self.settle(values);
         }
-        self.waiting.push((hash(&values[v.index()].name), v));
+        self.waiting.push((hash_of(&values[v.index()].name), v));
     }
 
     /// Enters all that waits; whether each name means one value alone.
     pub fn settle(&mut self, values: &[Value]) -> bool {
         for (key, v) in self.waiting.drain(..) {
             let same = |other: &ValueId| values[other.index()].name == values[v.index()].name;
-            let entry = self.table.entry(key, same, |v| hash(&values[v.index()].name));
+            let entry = self.table.entry(key, same, |v| hash_of(&values[v.index()].name));
             self.ambiguous |= *entry.or_insert(v).get() != v;
         }
         !self.ambiguous
     }
-}
-
-fn hash(name: &str) -> u64 {
-    FxBuildHasher.hash_one(name)
 }

@@ -40,7 +40,7 @@ pub fn fold(m: &mut Model, a: &mut Analysis, node: NodeId, max_bytes: usize) -> 
             continue;
         }
         // A result that its operator must have stays, unread; as a graph's output it keeps its name.
-        let returned = m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. }));
+        let returned = m.value(v).is_graph_output();
         if !returned {
             let name = m.name(v).to_string();
             let c = place(m, node, &name, t.clone());

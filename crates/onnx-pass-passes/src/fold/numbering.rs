@@ -104,8 +104,7 @@ fn spread(short: u32) -> u64 {
 fn replace(m: &mut Model, n: NodeId, k: usize, by: ValueId) -> Result<bool, PassError> {
     let Some(old) = m.node(n).output(k) else { return Ok(false) };
     // A graph output keeps its own node where taking the other's value would need an Identity.
-    let is_output = |v: ValueId| m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. }));
-    if old == by || m.is_unused(old) || is_output(old) {
+    if old == by || m.is_unused(old) || m.value(old).is_graph_output() {
         return Ok(false);
     }
     m.replace_value(old, by)?;
@@ -147,7 +146,7 @@ fn merge_constants(m: &mut Model, g: GraphId) -> Result<(), PassError> {
                 seen.insert(key, v);
             }
             Some(first) => {
-                let outputs = m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. }));
+                let outputs = m.value(v).is_graph_output();
                 m.replace_uses(v, *first);
                 if !outputs && m.is_unused(v) {
                     dead.push(v);

@@ -1,6 +1,6 @@
 //! Nodes that hand an operand on, or that a shorter form does for.
 
-use onnx_pass_ir::{DataType, Def, Model, NodeId, TensorData, Use, ValueId};
+use onnx_pass_ir::{DataType, Def, Model, NodeId, TensorData, ValueId};
 
 use super::layout;
 use crate::analysis::Analysis;
@@ -66,12 +66,11 @@ fn drop_empty(m: &mut Model, a: &Analysis, node: NodeId) -> Result<(), PassError
 /// Makes everything read `v` in place of the node's first result.
 pub(super) fn hand_on(m: &mut Model, node: NodeId, v: ValueId) -> Result<(), PassError> {
     let Some(old) = m.node(node).output(0) else { return Ok(()) };
-    let returned = |x: ValueId| m.value(x).uses().iter().any(|u| matches!(u, Use::Output { .. }));
-    if returned(old) {
+    if m.value(old).is_graph_output() {
         // An output of the graph needs a node of its own where `v` cannot take its name.
         let free = matches!(m.value(v).def(), Def::Node { .. })
             && m.value(v).graph() == m.value(old).graph()
-            && !returned(v);
+            && !m.value(v).is_graph_output();
         if !free {
             let already = m.node(node).is("Identity");
             m.replace_uses(old, v);

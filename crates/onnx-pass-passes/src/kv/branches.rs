@@ -3,7 +3,7 @@
 use onnx_pass_ir::{Def, GraphId, Model, NodeId, Use, ValueId};
 use rustc_hash::FxHashSet;
 
-use super::discover::{Cache, Form};
+use super::discover::{Cache, Form, Inputs};
 use crate::analysis::Analysis;
 
 /// The input that chooses between a branch with the caches and one without.
@@ -82,7 +82,7 @@ fn tail(name: &str) -> Option<&str> {
 }
 
 /// The input that chooses between a branch with the caches and one without.
-pub fn selector(m: &Model, caches: &FxHashSet<ValueId>) -> Option<Selector> {
+pub fn selector(m: &Model, caches: &Inputs) -> Option<Selector> {
     for (node, n) in m.nodes(m.main()) {
         if !n.is("If") {
             continue;

@@ -8,7 +8,7 @@ use onnx_pass_ir::{DataType, Dim, EcoString, Model, NodeId, Use, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::discover::Cache;
+use super::discover::{Cache, Inputs};
 use super::lengths;
 use super::stateful;
 use crate::analysis::{Analysis, is_made_up};
@@ -48,9 +48,8 @@ pub fn left_behind(
     m: &Model,
     a: &Analysis,
     put: &FxHashMap<String, Expr>,
-    caches: &[ValueId],
+    caches: &Inputs,
 ) -> Result<(), PassError> {
-    let gone: FxHashSet<ValueId> = caches.iter().copied().collect();
     // By rank, axis, length and type, the first cache that has it.
     let mut twins: FxHashMap<(usize, usize, &Expr, Option<DataType>), ValueId> = FxHashMap::default();
     for &c in caches {
@@ -60,7 +59,7 @@ pub fn left_behind(
         }
     }
     for &v in m.graph(m.main()).inputs() {
-        if gone.contains(&v) || m.value(v).initializer().is_some() {
+        if caches.contains(&v) || m.value(v).initializer().is_some() {
             continue;
         }
         let Some(shape) = a.shape(v) else { continue };

@@ -4,9 +4,10 @@
 //! and extended or overwritten (concatenated, scattered into, taken in by a stateful operator), where the
 //! graph also computes with what the output shows. Names only confirm and narrow.
 
+use indexmap::IndexSet;
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{GraphId, GraphOwner, Model, NodeId, Use, ValueId};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 pub use super::branches::{Selector, only_in_branch, read_around, selector};
 use super::checks::{self, Counted};
@@ -59,6 +60,19 @@ pub struct Cache {
     /// The nodes that extend it.
     pub updates: Vec<NodeId>,
 }
+
+impl Cache {
+    /// The length of one that grows.
+    pub fn length(&self) -> Option<&Expr> {
+        match &self.form {
+            Form::Growing { length, .. } => Some(length),
+            _ => None,
+        }
+    }
+}
+
+/// Inputs of caches, in order.
+pub type Inputs = IndexSet<ValueId, FxBuildHasher>;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -123,12 +137,6 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
 /// features before a text's): a cache has a name that says so, or another beside it that grows by the same length.
 /// Where two inputs of different lengths are joined, only the name tells which is the past.
 fn doubt(m: &Model, found: &mut Found) {
-    fn length(c: &Cache) -> Option<&Expr> {
-        match &c.form {
-            Form::Growing { length, .. } => Some(length),
-            _ => None,
-        }
-    }
     let joined = |c: &Cache| c.updates.iter().any(|n| m.node(*n).is("Concat"));
     let named = |c: &Cache| {
         let name = m.name(c.input).to_ascii_lowercase();
@@ -138,7 +146,7 @@ fn doubt(m: &Model, found: &mut Found) {
     let mut alike: FxHashMap<&Expr, (usize, bool)> = FxHashMap::default();
     let mut extended: FxHashMap<NodeId, FxHashSet<&Expr>> = FxHashMap::default();
     for c in &found.caches {
-        let Some(own) = length(c) else { continue };
+        let Some(own) = c.length() else { continue };
         let (count, any_named) = alike.entry(own).or_default();
         *count += 1;
         *any_named |= named(c);
@@ -147,7 +155,7 @@ fn doubt(m: &Model, found: &mut Found) {
         });
     }
     let certain = |c: &Cache| {
-        let Some(own) = length(c).filter(|_| joined(c) && !named(c)) else { return true };
+        let Some(own) = c.length().filter(|_| joined(c) && !named(c)) else { return true };
         let rival = c.updates.iter().filter_map(|n| extended.get(n)).flatten().any(|l| *l != own);
         alike.get(own).is_some_and(|(count, any_named)| *any_named || !rival && *count > 1)
     };

@@ -8,8 +8,9 @@ use onnx_pass_ir::{
     Attribute, DataType, Dim, EcoString, Model, NewNode, NodeId, Place, Tensor, TensorData, ValueId,
 };
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
+use super::discover::Inputs;
 use crate::analysis::Analysis;
 
 /// Puts expressions for symbols in every declared dim of the model. Gives how many declarations changed.
@@ -51,8 +52,7 @@ pub struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     /// All inputs but those with defaults and those of `except`, which are about to go.
-    pub fn new(m: &Model, analysis: &'a Analysis, except: &[ValueId]) -> Self {
-        let except: FxHashSet<ValueId> = except.iter().copied().collect();
+    pub fn new(m: &Model, analysis: &'a Analysis, except: &Inputs) -> Self {
         let mut tell = FxHashMap::default();
         for &v in m.graph(m.main()).inputs() {
             if except.contains(&v) || m.value(v).initializer().is_some() {

@@ -4,6 +4,7 @@ use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, NewNode, NodeId, Place, Tensor, Use, ValueId};
 use rustc_hash::FxHashSet;
 
+use super::discover::Inputs;
 use super::eliminate::zero;
 use super::fixed::{self, Invalid, Reader, Writer};
 use super::index::{Indexer, Leaf, as_coordinate, coordinate};
@@ -20,9 +21,8 @@ pub fn rewrite(
     m: &mut Model,
     cx: &mut PassContext,
     writers: &[Writer],
-    caches: &[ValueId],
+    caches: &Inputs,
 ) -> Result<(), PassError> {
-    let caches: FxHashSet<ValueId> = caches.iter().copied().collect();
     if writers.is_empty() {
         return Ok(());
     }
@@ -44,7 +44,7 @@ pub fn rewrite(
                 let chunk =
                     a.shape(r.data).and_then(|s| s.get(r.axis)).cloned().unwrap_or_else(|| w.chunk.clone());
                 if r.offset.is_zero() && r.rows != chunk {
-                    same = same.or_else(|| context_symbol(m, &a, &r.rows, &caches).map(|s| (s, chunk)));
+                    same = same.or_else(|| context_symbol(m, &a, &r.rows, caches).map(|s| (s, chunk)));
                 }
                 plans.push(r);
             }
@@ -55,7 +55,7 @@ pub fn rewrite(
                 lengths::substitute(m, &|s| (s == symbol).then(|| chunk.clone()));
             }
             None => {
-                let sources = Sources::new(m, &a, &[]);
+                let sources = Sources::new(m, &a, &Inputs::default());
                 for r in plans {
                     replace(m, &sources, &r)?;
                 }
@@ -68,11 +68,11 @@ pub fn rewrite(
 
 /// A symbol that only inputs have which are read for their shape alone: under the promise it is the chunk's
 /// length.
-fn context_symbol(m: &Model, a: &Analysis, rows: &Expr, caches: &FxHashSet<ValueId>) -> Option<String> {
+fn context_symbol(m: &Model, a: &Analysis, rows: &Expr, caches: &Inputs) -> Option<String> {
     let symbol = rows.as_symbol()?;
     let inputs = m.graph(m.main()).inputs();
     let having =
-        inputs.iter().filter(|v| !caches.contains(v) && a.shape(**v).is_some_and(|s| s.contains(rows)));
+        inputs.iter().filter(|v| !caches.contains(*v) && a.shape(**v).is_some_and(|s| s.contains(rows)));
     let shape_only = |v: &ValueId| {
         m.value(*v).uses().iter().all(|u| matches!(u, Use::Node { node, .. } if m.node(*node).is("Shape")))
     };

@@ -47,7 +47,7 @@
 //! value other than the one that was bound before.
 
 use indexmap::IndexMap;
-use onnx_pass_ir::{Attribute, DataType, Dim, Model, NewNode, Place, Tensor, TensorData, Type, Use, ValueId};
+use onnx_pass_ir::{Attribute, DataType, Dim, Model, NewNode, Place, Tensor, TensorData, Type, ValueId};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -154,12 +154,7 @@ fn bind_by_nodes(m: &mut Model, contents: Vec<(ValueId, Tensor)>) -> Result<(), 
         let new = NewNode::new("Constant", &[], &name).attr(Attribute::tensor("value", tensor));
         let node = m.add_node(Place::Start(main), new);
         let Some(constant) = m.node(node).output(0) else { continue };
-        m.replace_uses(v, constant);
-        for u in m.value(v).uses().to_vec() {
-            if let Use::Output { graph, index } = u {
-                m.set_output(graph, index as usize, constant);
-            }
-        }
+        m.replace_all_uses(v, constant);
         bound.push((v, constant, name));
     }
     m.remove_inputs(&bound.iter().map(|(v, ..)| *v).collect::<Vec<_>>())?;

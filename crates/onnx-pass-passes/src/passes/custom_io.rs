@@ -53,7 +53,7 @@
 //! cannot do (`int8`, `mxint8`, a layout), and an input that is itself an output.
 
 use indexmap::{IndexMap, IndexSet};
-use onnx_pass_ir::{Attribute, DataType, Def, Dim, Model, NewNode, Place, Type, TypeKind, Use, ValueId};
+use onnx_pass_ir::{Attribute, DataType, Def, Dim, Model, NewNode, Place, Type, TypeKind, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
@@ -351,7 +351,7 @@ fn apply_to_input(m: &mut Model, cx: &mut PassContext, v: ValueId, to: DataType)
     if m.value(v).initializer().is_some() {
         return Err(PassError::refused(named(m, v), "it has a default, which is of the graph's type"));
     }
-    if m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. })) {
+    if m.value(v).is_graph_output() {
         return Err(PassError::refused(
             named(m, v),
             "it is an input and an output in one, so its type cannot change alone",
@@ -389,13 +389,7 @@ fn apply_to_output(m: &mut Model, cx: &mut PassContext, at: usize, to: DataType)
     m.rename_value(v, &inner)?;
     let node = m.add_node(Place::End(main), cast(v, to, &name));
     let Some(outer) = m.node(node).output(0) else { return Ok(()) };
-    for u in m.value(v).uses().to_vec() {
-        if let Use::Output { graph, index } = u
-            && graph == main
-        {
-            m.set_output(main, index as usize, outer);
-        }
-    }
+    m.replace_outputs(main, v, outer);
     m.rename_value(outer, &name)?;
     if let Some(declared) = declared {
         m.set_type(v, declared);

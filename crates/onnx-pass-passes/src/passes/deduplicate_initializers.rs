@@ -37,7 +37,7 @@
 
 use std::hash::Hasher;
 
-use onnx_pass_ir::{DataType, Def, Dims, GraphId, Model, Use, ValueId};
+use onnx_pass_ir::{DataType, Def, Dims, GraphId, Model, ValueId};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::pass::{Outcome, Pass, PassContext, PassError};
@@ -101,7 +101,7 @@ fn merge(m: &mut Model, cx: &mut PassContext, g: GraphId, group: &[ValueId]) -> 
         }
         match first {
             None => same.push(v),
-            Some(_) if returned(m, v) => {}
+            Some(_) if m.value(v).is_graph_output() => {}
             Some(first) => {
                 let read = !m.value(v).uses().is_empty();
                 if read {
@@ -119,11 +119,6 @@ fn merge(m: &mut Model, cx: &mut PassContext, g: GraphId, group: &[ValueId]) -> 
         m.remove_initializers(&dead)?;
     }
     Ok(())
-}
-
-/// True when a graph hands the value out.
-fn returned(m: &Model, v: ValueId) -> bool {
-    m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. }))
 }
 
 #[cfg(test)]

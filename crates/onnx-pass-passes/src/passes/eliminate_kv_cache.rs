@@ -67,7 +67,7 @@ use onnx_pass_ir::{Model, ValueId};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
-use crate::kv::discover::{self, Cache, Form, Found};
+use crate::kv::discover::{self, Cache, Found};
 use crate::kv::eliminate::{Elimination, Wishes};
 use crate::options::{OptionKind, OptionSpec};
 use crate::pass::{Outcome, Pass, PassContext, PassError};
@@ -254,20 +254,13 @@ fn note_rejected(m: &Model, _cx: &mut PassContext, found: &Found) -> Result<(), 
 pub(crate) fn row(m: &Model, c: &Cache, named: &FxHashMap<ValueId, String>, done: &str) -> Vec<String> {
     let name = |o: &ValueId| named.get(o).map_or(m.name(*o), String::as_str);
     let outputs: Vec<&str> = c.outputs.iter().map(name).collect();
-    let length = match &c.form {
-        Form::Growing { length, .. } => length.to_string(),
-        _ => String::new(),
-    };
+    let length = c.length().map(ToString::to_string).unwrap_or_default();
     vec![m.name(c.input).to_string(), outputs.join(", "), c.form.describe().into(), length, done.into()]
 }
 
 /// The lengths of growing caches.
 pub(crate) fn lengths(caches: &[Cache]) -> IndexSet<Expr> {
-    let length = |c: &Cache| match &c.form {
-        Form::Growing { length, .. } => Some(length.clone()),
-        _ => None,
-    };
-    caches.iter().filter_map(length).collect()
+    caches.iter().filter_map(Cache::length).cloned().collect()
 }
 
 mod decode;

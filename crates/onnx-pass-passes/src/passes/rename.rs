@@ -51,7 +51,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use indexmap::IndexMap;
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Def, EcoString, GraphOwner, Model, NewNode, Place, Use, ValueId};
+use onnx_pass_ir::{Def, EcoString, GraphOwner, Model, NewNode, Place, ValueId};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use serde::Deserialize;
 
@@ -163,13 +163,7 @@ fn rename_outputs(m: &mut Model, cx: &mut PassContext, map: &Map) -> Result<(), 
         }
         let node = m.add_node(Place::End(main), NewNode::new("Identity", &[v], &to));
         let Some(copy) = m.node(node).output(0) else { continue };
-        for u in m.value(v).uses().to_vec() {
-            if let Use::Output { graph, index } = u
-                && graph == main
-            {
-                m.set_output(main, index as usize, copy);
-            }
-        }
+        m.replace_outputs(main, v, copy);
         m.rename_value(copy, &to)?;
         record(cx, &OUTPUT, &from, &to);
     }

@@ -3,12 +3,12 @@
 use ecow::{EcoString, eco_format};
 use indexmap::IndexMap;
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Def, Dim, Model, Type, Use, ValueId};
-use rustc_hash::{FxHashMap, FxHashSet};
+use onnx_pass_ir::{Def, Dim, Model, Type, ValueId};
+use rustc_hash::FxHashMap;
 
 use super::Elimination;
 use crate::analysis::is_made_up;
-use crate::kv::discover::Form;
+use crate::kv::discover::{Form, Inputs};
 use crate::kv::{checks, lengths};
 use crate::pass::{PassContext, PassError};
 use crate::passes::eliminate_kv_cache::lengths as growing_lengths;
@@ -94,9 +94,8 @@ impl Elimination {
         m: &mut Model,
         cx: &mut PassContext,
         put: &FxHashMap<String, Expr>,
-        caches: &[ValueId],
+        caches: &Inputs,
     ) {
-        let caches: FxHashSet<ValueId> = caches.iter().copied().collect();
         for v in m.graph(m.main()).inputs().to_vec() {
             if caches.contains(&v) {
                 continue;
@@ -178,7 +177,7 @@ impl Elimination {
                 if new == ty {
                     continue;
                 }
-                let is_output = m.value(v).uses().iter().any(|u| matches!(u, Use::Output { .. }));
+                let is_output = m.value(v).is_graph_output();
                 if !is_output && new.dims().is_some_and(|d| d.contains(&Dim::Unknown)) {
                     stale.push(v);
                 } else {

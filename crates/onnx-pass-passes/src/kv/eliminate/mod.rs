@@ -12,7 +12,7 @@ use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{DataType, Dim, Model, NodeId, Tensor, TensorData, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::discover::{self, Cache, Form, Found};
+use super::discover::{self, Cache, Form, Found, Inputs};
 use super::fixed::Writer;
 use super::{checks, readers, stateful};
 use crate::analysis::Analysis;
@@ -97,13 +97,13 @@ impl Elimination {
         Ok(())
     }
 
-    fn inputs(&self) -> Vec<ValueId> {
+    fn inputs(&self) -> Inputs {
         self.caches.iter().map(|c| c.input).collect()
     }
 
     /// Chooses the branch without a past.
     fn bind_selector(&mut self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
-        let inputs: FxHashSet<ValueId> = self.inputs().into_iter().collect();
+        let inputs = self.inputs();
         let Some(chosen) = discover::selector(m, &inputs) else { return Ok(()) };
         let more = discover::only_in_branch(m, cx.analysis(m), &chosen, &self.caches);
         for c in &more {
@@ -174,7 +174,7 @@ impl Elimination {
 
     /// Leaves the past operands of attention and state operators out.
     fn leave_out_operands(&mut self, m: &mut Model) -> Result<(), PassError> {
-        let inputs: FxHashSet<ValueId> = self.inputs().into_iter().collect();
+        let inputs = self.inputs();
         let nodes: BTreeSet<NodeId> = self.caches.iter().flat_map(|c| c.updates.iter().copied()).collect();
         for node in nodes {
             if !m.is_live_node(node) {

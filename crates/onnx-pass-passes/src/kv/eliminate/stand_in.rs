@@ -11,7 +11,8 @@ impl Elimination {
     /// Reads of a cache that are left get an empty tensor, or zeros; then the input goes.
     pub(super) fn replace_inputs(&mut self, m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
         let a = cx.take_analysis(m);
-        let inputs: Vec<ValueId> = self.inputs().into_iter().filter(|v| m.is_live_value(*v)).collect();
+        let mut inputs = self.inputs();
+        inputs.retain(|v| m.is_live_value(*v));
         let sources = lengths::Sources::new(m, &a, &inputs);
         let mut dims = lengths::Dims::new(&sources);
         for &v in &inputs {
@@ -19,7 +20,7 @@ impl Elimination {
                 self.stand_in(m, &mut dims, v)?;
             }
         }
-        m.remove_inputs(&inputs)?;
+        m.remove_inputs(&inputs.iter().copied().collect::<Vec<_>>())?;
         for (length, from) in &dims.reads {
             cx.note(
                 format!("input `{}`", m.name(*from)),
@@ -87,13 +88,7 @@ impl Elimination {
         let zeros = dims.zeros(m, dtype, &shape, &name).ok_or_else(|| refuse(&lost(), &reader))?;
         self.done.entry(v).or_insert_with(|| "zeros inside the graph".into());
         m.replace_uses(v, zeros);
-        let outputs: Vec<(onnx_pass_ir::GraphId, u32)> = (m.value(v).uses().iter())
-            .filter_map(|u| match *u {
-                Use::Output { graph, index } => Some((graph, index)),
-                Use::Node { .. } => None,
-            })
-            .collect();
-        for (graph, index) in outputs {
+        for (graph, index) in m.output_uses(v) {
             let node = m.add_node(Place::End(graph), NewNode::new("Identity", &[zeros], "empty"));
             if let Some(o) = m.node(node).output(0) {
                 m.set_output(graph, index as usize, o);

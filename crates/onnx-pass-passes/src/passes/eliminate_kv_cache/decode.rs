@@ -2,11 +2,10 @@
 
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, Tensor};
-use rustc_hash::FxHashSet;
 
 use super::Options;
 use crate::fold;
-use crate::kv::discover::{self, Cache, Form};
+use crate::kv::discover::{self, Cache, Form, Inputs};
 use crate::pass::{Companion, PassContext, PassError};
 
 /// The name of the second model's file, checked.
@@ -46,7 +45,7 @@ pub(super) fn companion(
             ));
         }
     }
-    let inputs: FxHashSet<_> = caches.iter().map(|c| c.input).collect();
+    let inputs: Inputs = caches.iter().map(|c| c.input).collect();
     let mut decode = model.clone();
     if let Some(selector) = discover::selector(&decode, &inputs) {
         let named = decode.name(selector.input).to_owned();
