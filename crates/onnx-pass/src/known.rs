@@ -144,11 +144,11 @@ pub fn caches(model: &Model) -> Result<String> {
         table.row(row(&model, &analysis, cache));
     }
     let mut out = if table.is_empty() { String::new() } else { table.render() };
-    for cache in &found.doubtful {
+    for cache in found.in_doubt() {
         let name = model.name(cache.input);
         let line =
-            format!("note: `{name}` is extended like a cache, and nothing else tells that it is one\n");
-        out.push_str(&escape(line.trim_end()));
+            format!("note: `{name}`: {}, and nothing else tells that it is one", cache.likeness(&model));
+        out.push_str(&escape(&line));
         out.push('\n');
     }
     for (input, reason) in &found.rejected {

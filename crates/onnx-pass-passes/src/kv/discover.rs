@@ -2,7 +2,8 @@
 //!
 //! A cache is an input whose contents reach an output by being moved (cast, transposed, reshaped, split, …)
 //! and extended or overwritten (concatenated, scattered into, taken in by a stateful operator), where the
-//! graph also computes with what the output shows. Names only confirm and narrow.
+//! graph also computes with what the output shows. Names only confirm and narrow; but of a state that is computed
+//! anew from what it was nothing else tells (`carried`).
 
 use indexmap::IndexSet;
 use onnx_pass_ir::sym::Expr;
@@ -10,6 +11,7 @@ use onnx_pass_ir::{GraphId, GraphOwner, Model, NodeId, Use, ValueId};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 pub use super::branches::{Selector, only_in_branch, read_around, selector};
+use super::carried;
 use super::checks::{self, Counted};
 use super::stateful;
 use crate::analysis::Analysis;
@@ -62,6 +64,21 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// A state that is computed anew from what it was.
+    fn state(input: ValueId, output: ValueId) -> Self {
+        Cache { input, outputs: vec![output], form: Form::State, updates: Vec::new() }
+    }
+
+    /// What makes it like a cache, where that leaves a doubt.
+    pub fn likeness(&self, m: &Model) -> String {
+        match self.outputs.first() {
+            Some(next) if self.updates.is_empty() => {
+                format!("`{}` has its shape and a name like a state's next value", m.name(*next))
+            }
+            _ => "it is extended like a cache".into(),
+        }
+    }
+
     /// The length of one that grows.
     pub fn length(&self) -> Option<&Expr> {
         match &self.form {
@@ -81,9 +98,20 @@ pub struct Found {
     pub caches: Vec<Cache>,
     /// Inputs that look like caches and are none that could go, with the reason.
     pub rejected: Vec<(ValueId, String)>,
-    /// Inputs that are extended like caches, where nothing tells that they are the past: they count when the user
-    /// names them.
+    /// Inputs that are extended or handed on like caches, where nothing tells that they are the past: they count when
+    /// the user names them.
     pub doubtful: Vec<Cache>,
+    /// Inputs that are called a past, and that no output is seen to carry on.
+    pub unknown: Vec<ValueId>,
+}
+
+impl Found {
+    /// The doubtful ones that a user should hear of: not those whose outputs carry a cache on that was found, of which
+    /// they are the new rows.
+    pub fn in_doubt(&self) -> impl Iterator<Item = &Cache> {
+        let carry: FxHashSet<ValueId> = self.caches.iter().flat_map(|c| c.outputs.iter().copied()).collect();
+        self.doubtful.iter().filter(move |c| !c.outputs.iter().all(|o| carry.contains(o)))
+    }
 }
 
 /// The flow of one input's contents.
@@ -97,6 +125,8 @@ struct Flow {
     branches: Vec<NodeId>,
     /// Outputs of the main graph reached after an update, or through a branch.
     outputs: Vec<ValueId>,
+    /// Outputs of the main graph that the contents reach without an update.
+    as_it_was: Vec<ValueId>,
     /// Whether something computes with the updated contents.
     read: bool,
 }
@@ -106,27 +136,39 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
     let mut found = Found::default();
     let main = m.graph(m.main());
     let counted = checks::Counted::new(m, a);
+    let carried = carried::pairs(m, a);
     for &input in main.inputs() {
         if m.value(input).initializer().is_some() {
             continue;
         }
-        let flow = follow(m, input);
-        if flow.outputs.is_empty() {
-            continue;
-        }
-        let mut flow = flow;
+        let mut flow = follow(m, input);
         flow.outputs = checks::presents(a, input, &flow.outputs);
-        if flow.outputs.is_empty() {
-            continue;
-        }
-        match classify(m, a, &counted, input, &flow) {
-            Ok(Some(form)) => {
+        let form = match flow.outputs.is_empty() {
+            true => Ok(None),
+            false => classify(m, a, &counted, input, &flow),
+        };
+        // Whatever is done with a state of fixed shape, an empty one is zeros.
+        let next = carried.get(&input).filter(|next| !flow.as_it_was.contains(&next.output));
+        match (form, next) {
+            (Ok(Some(form)), _) => {
                 let updates = flow.concats.iter().map(|c| c.0).chain(flow.writers.iter().copied());
                 let updates = updates.chain(flow.stateful.iter().map(|s| s.0)).collect();
                 found.caches.push(Cache { input, outputs: flow.outputs, form, updates });
             }
-            Ok(None) => {}
-            Err(reason) => found.rejected.push((input, reason)),
+            (Ok(None), Some(next)) => {
+                let cache = Cache::state(input, next.output);
+                if next.sure { found.caches.push(cache) } else { found.doubtful.push(cache) }
+            }
+            (Err(_), Some(next)) if next.sure => {
+                found.caches.push(Cache::state(input, next.output));
+            }
+            (Err(reason), _) => found.rejected.push((input, reason)),
+            (Ok(None), None) => {
+                let float = a.dtype(input).is_some_and(|t| t.is_float());
+                if float && carried::names_a_past(m.name(input)) {
+                    found.unknown.push(input);
+                }
+            }
         }
     }
     doubt(m, &mut found);
@@ -163,7 +205,8 @@ fn doubt(m: &Model, found: &mut Found) {
     let mut sure = sure.into_iter();
     let (caches, doubtful) =
         std::mem::take(&mut found.caches).into_iter().partition(|_| sure.next().unwrap_or(true));
-    (found.caches, found.doubtful) = (caches, doubtful);
+    found.caches = caches;
+    found.doubtful.extend::<Vec<Cache>>(doubtful);
 }
 
 /// Follows an input's contents through the ops that move them.
@@ -201,6 +244,7 @@ fn leave(
 ) {
     match m.graph(graph).owner() {
         GraphOwner::Main if updated => flow.outputs.push(v),
+        GraphOwner::Main => flow.as_it_was.push(v),
         GraphOwner::Node(n) if m.node(n).is("If") => {
             flow.branches.push(n);
             if let Some(out) = m.node(n).output(index as usize) {
@@ -238,7 +282,7 @@ fn step(
     let outputs = || n.outputs().iter().flatten().copied().collect::<Vec<_>>();
     match n.op_type() {
         "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Split" | "Slice"
-        | "Flatten" | "Gather" | "Pad"
+        | "Flatten" | "Gather" | "Pad" | "Expand"
             if slot == 0 =>
         {
             work.extend(outputs().into_iter().map(|o| (o, updated)));

@@ -1,6 +1,7 @@
 //! Finding KV caches and taking them out: what `eliminate-kv-cache` stands on.
 
 mod branches;
+pub mod carried;
 pub mod checks;
 pub mod discover;
 pub mod eliminate;

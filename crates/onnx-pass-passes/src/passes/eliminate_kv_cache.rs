@@ -11,6 +11,7 @@
 //! | growing (`Concat`, or inside an attention operator) | length 0 | the length becomes 0 in every declaration and computation; an attention operator's past operands are left out |
 //! | fixed buffer (scatter, then gather), lengths symbolic | one prefill whose chunk is the whole context | the buffer becomes the new rows; needs the promise `single-prefill` |
 //! | fixed buffer or state, lengths known | zeros | zeros inside the graph; exact for every input |
+//! | state that is computed anew from what it was (a recurrence) | zeros | the same; names tell it, of one shape: `past_ssm.0` and `present_ssm.0`, `conv_state.0` and `conv_state.0_RetainedState` |
 //! | two branches (`use_cache_branch`) | the branch without a past | the selector is bound and the `If` folded |
 //!
 //! ## Before → after
@@ -64,7 +65,7 @@
 use indexmap::{IndexMap, IndexSet};
 use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, ValueId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
 use crate::kv::discover::{self, Cache, Found};
@@ -154,14 +155,16 @@ impl Pass for EliminateKvCache {
         let trial = inlined.as_ref().unwrap_or(model);
         let found = narrow(trial, discover::discover(trial, cx.analysis(trial)), &options)?;
         note_rejected(trial, cx, &found)?;
-        for c in found.doubtful.iter().filter(|_| options.inputs.is_empty() && options.keep.is_empty()) {
+        for c in found.in_doubt().filter(|_| options.inputs.is_empty() && options.keep.is_empty()) {
             let name = trial.name(c.input);
+            let why = c.likeness(trial);
             cx.note(
                 format!("input `{name}`"),
-                format!("it is extended like a cache and nothing else tells that it is one; it stays, unless it is \
-                         named: inputs: [\"{name}\"]"),
+                format!("{why} and nothing else tells that it is one; it stays, unless it is named: inputs: [\"{name}\"]"),
             );
         }
+        let unknown: Vec<ValueId> =
+            found.unknown.iter().copied().filter(|_| options.inputs.is_empty()).collect();
         if found.caches.is_empty() {
             let asked = [("require", options.require), ("decode", options.decode.is_some())];
             if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
@@ -171,6 +174,7 @@ impl Pass for EliminateKvCache {
                     format!("leave `{option}` out if that is no error"),
                 ));
             }
+            note_what_stays(model, cx, &unknown);
             cx.note("", "no cache was found; the model is as it was");
             return Ok(Outcome::Unchanged);
         }
@@ -188,8 +192,22 @@ impl Pass for EliminateKvCache {
             keep_present: decode.is_some() || options.present.as_deref() == Some("keep"),
         };
         Elimination::new(found, wishes).run(model, cx)?;
+        note_what_stays(model, cx, &unknown);
         Ok(Outcome::Changed)
     }
+}
+
+/// Says what is called a past and stays: nothing is kept in silence.
+fn note_what_stays(m: &Model, cx: &mut PassContext, unknown: &[ValueId]) {
+    let inputs: FxHashSet<ValueId> = m.graph(m.main()).inputs().iter().copied().collect();
+    let stay: Vec<ValueId> = unknown.iter().copied().filter(|v| inputs.contains(v)).collect();
+    let Some((first, more)) = stay.split_first() else { return };
+    let also =
+        if more.is_empty() { String::new() } else { format!(", and {} more that are so called", more.len()) };
+    cx.note(
+        format!("input `{}`", m.name(*first)),
+        format!("it stays{also}: no output is seen to carry it on, so what fills it is not in this model"),
+    );
 }
 
 /// Inlines the functions that a cache may pass through (decoder layers, scatter and gather).
@@ -235,6 +253,7 @@ fn narrow(m: &Model, mut found: Found, o: &Options) -> Result<Found, PassError> 
     found.caches.sort_by_key(|c| c.input);
     found.caches.retain(|c| wanted(c.input));
     found.rejected.retain(|(v, _)| wanted(*v));
+    found.unknown.retain(|v| wanted(*v));
     Ok(found)
 }
 

@@ -310,6 +310,52 @@ fn a_state_starts_at_zero() {
     assert_snapshot!(format!("{}\n{}", after(&source, json!({})), after(rolled, json!({}))));
 }
 
+/// A recurrence that is spelt out: each step is a product and a sum.
+const RECURRENCE: &str = "agraph (float[B,4,8] x, float[B,4,8] decay, float[B,4,8] past_ssm_0)
+    => (float[B,4] y, float[B,4,8] present_ssm_0)
+    <int64[1] last = {-1}> {
+        kept = Mul (past_ssm_0, decay)
+        present_ssm_0 = Add (kept, x)
+        y = ReduceSum <keepdims = 0> (present_ssm_0, last)
+    }";
+
+#[test]
+fn a_state_that_is_computed_anew() {
+    assert_snapshot!(after(RECURRENCE, json!({})));
+}
+
+/// Names that may mean other things too: the user decides.
+#[test]
+fn a_state_that_its_names_leave_in_doubt() {
+    let source = RECURRENCE.replace("past_ssm_0", "state").replace("present_ssm_0", "new_state");
+    let both = [after(&source, json!({})), after(&source, json!({"inputs": ["state"]}))];
+    assert_snapshot!(both.join("----\n"));
+}
+
+/// What goes out as it came in is nothing that a run before has left.
+#[test]
+fn what_is_handed_through_is_no_state() {
+    let source = RECURRENCE
+        .replace("Add (kept, x)", "Reshape (past_ssm_0, shape)")
+        .replace("int64[1] last = {-1}", "int64[1] last = {-1}, int64[3] shape = {-1, 4, 8}");
+    assert_snapshot!(after(&source, json!({})));
+}
+
+/// The window of a convolution, written over in place: a copy is an `Expand` to the window's own shape.
+#[test]
+fn a_window_that_is_copied_over() {
+    let source = "agraph (float[B,4,S] x, float[4,1,3] w, float[B,4,2] window)
+        => (float[B,4,S] y, float[B,4,2] window_out)
+        <int64[1] from = {-2}, int64[1] to = {1000}, int64[1] last = {-1}> {
+            both = Concat <axis = -1> (window, x)
+            y = Conv <group = 4> (both, w)
+            tail = Slice (both, from, to, last)
+            shape = Shape (window)
+            window_out = Expand (tail, shape)
+        }";
+    assert_snapshot!(after(source, json!({})));
+}
+
 #[test]
 fn the_branch_without_a_past() {
     let source = "agraph (float[B,2,S,4] k, float[B,2,P,4] past, bool[1] use_cache) => (float[B,2,S,T] y, float[B,2,T,4] present)
