@@ -70,7 +70,7 @@ pub struct RunOptions {
     pub verify_each: bool,
 }
 
-/// Runs the steps in order. `after` is called after each with its position, report and the model as it
+/// Runs the steps in order, on nodes that are put in order first where they are not. `after` is called after each with its position, report and the model as it
 /// stands; it may stop the run by giving `false`.
 ///
 /// # Errors
@@ -83,7 +83,12 @@ pub fn run(
     after: &mut dyn FnMut(usize, &StepReport, &Model) -> bool,
 ) -> Result<Vec<StepReport>, RunError> {
     let mut reports = Vec::new();
-    let known: Vec<verify::Finding> = verify::verify(model, level(options));
+    let mut known: Vec<verify::Finding> = verify::verify(model, level(options));
+    if !known.is_empty() && !steps.is_empty() && put_in_order(model) {
+        cx.pass = steps.first().map(|s| s.pass.name().to_string()).unwrap_or_default();
+        cx.note("", "the file has nodes before what they read; they were put in order");
+        known = verify::verify(model, level(options));
+    }
     for (i, step) in steps.iter().enumerate() {
         let report = run_step(model, i, step, cx, options, &known)?;
         let go_on = after(i, &report, model);
@@ -93,6 +98,16 @@ pub fn run(
         }
     }
     Ok(reports)
+}
+
+/// Passes rely on the order that ONNX asks of nodes; some converters leave another, which runtimes mend as they load.
+/// Whether any node had to move. What computes from its own result stays as it is.
+fn put_in_order(model: &mut Model) -> bool {
+    let mut moved = false;
+    for graph in model.live_graphs() {
+        moved |= model.sort_nodes(graph).unwrap_or(false);
+    }
+    moved
 }
 
 fn level(options: RunOptions) -> verify::Level {
@@ -163,4 +178,48 @@ fn interface(model: &Model) -> (Vec<String>, Vec<String>) {
         g.inputs().iter().map(|v| model.name(*v).to_string()).collect(),
         g.outputs().iter().map(|o| model.name(o.value()).to_string()).collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_pass_ir::text;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{registry, testing};
+
+    /// As converters of types leave it: what they put before an input stands at the end.
+    const OUT_OF_ORDER: &str = r#"<ir_version: 8, opset_import: ["" : 17]>
+        agraph (float[N] x, bool c) => (float[N] y) {
+            a = Abs (h)
+            y = If (c) <
+                then_branch = first () => (float[N] t) { t = Add (u, a)  u = Neg (h) },
+                else_branch = second () => (float[N] e) { e = Identity (a) }
+            >
+            h = Relu (x)
+        }"#;
+
+    #[test]
+    fn nodes_are_put_in_order_before_the_first_step() {
+        let mut m = text::parse(OUT_OF_ORDER).expect("a model");
+        let mut cx = PassContext::new();
+        let pass = registry::find("eliminate-dead-code").expect("a pass");
+        let steps = [Step { pass, options: json!({}) }];
+        run(&mut m, &steps, &mut cx, RunOptions { verify_each: true }, &mut |_, _, _| true).expect("it runs");
+        insta::assert_snapshot!(testing::show(&m));
+        let told: Vec<String> = cx.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            ["note: eliminate-dead-code: the file has nodes before what they read; they were put in order"]
+        );
+    }
+
+    #[test]
+    fn without_a_step_the_order_stays() {
+        let mut m = text::parse(OUT_OF_ORDER).expect("a model");
+        let before = testing::show(&m);
+        run(&mut m, &[], &mut PassContext::new(), RunOptions::default(), &mut |_, _, _| true)
+            .expect("it runs");
+        assert_eq!(testing::show(&m), before);
+    }
 }
