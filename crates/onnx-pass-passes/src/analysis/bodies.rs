@@ -97,7 +97,7 @@ impl Walk<'_, '_> {
     fn settle_loop(&mut self, body: GraphId, params: &[ValueId], init: Vec<Fact>, skip: usize) -> Vec<Fact> {
         let mut state = init;
         let mark = self.a.symbols.clone();
-        let marked = (self.a.contradictions.len(), self.a.impossible.len());
+        let marked = (self.a.contradictions.len(), self.a.impossible.len(), self.a.narrow.len());
         let mut last = false;
         for round in 0.. {
             // When the time is up nothing is taken for known: then one turn is enough.
@@ -111,6 +111,7 @@ impl Walk<'_, '_> {
             self.a.symbols = mark.clone();
             self.a.contradictions.truncate(marked.0);
             self.a.impossible.truncate(marked.1);
+            self.a.narrow.truncate(marked.2);
             self.enter(body);
             let after = self.results(body);
             let next: Vec<Fact> = (state.iter().zip(params).zip(after.iter().skip(skip)))

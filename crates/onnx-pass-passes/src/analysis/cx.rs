@@ -25,6 +25,8 @@ pub struct NodeCx<'a> {
     pub bindings: &'a [Attribute],
     /// Lengths that must agree and cannot; rules add to it through [`NodeCx::must_equal`].
     pub impossible: &'a mut Vec<Impossible>,
+    /// Lengths of 0 that are broadcast to unknown ones.
+    pub narrow: &'a mut Vec<Impossible>,
     /// Pairs of lengths that are broadcast to each other and are not known to be equal.
     pub disputes: &'a mut Vec<(Expr, Expr)>,
     /// The chain of calls that leads to this body; empty outside functions. It tells made-up symbols of
@@ -258,6 +260,9 @@ impl<'a> NodeCx<'a> {
             return b.clone();
         }
         if a.is_zero() || b.is_zero() {
+            if !a.is_const() || !b.is_const() {
+                self.narrow.push(Impossible { node: self.id, left: a.clone(), right: b.clone() });
+            }
             return Expr::constant(0);
         }
         if self.symbols.equal(a, b) == Some(true) {

@@ -35,6 +35,7 @@ pub(super) fn analyse(model: &Model, given: &Facts) -> Analysis {
     a.contradictions.sort_by_key(|c| (c.value, c.axis));
     a.contradictions.dedup();
     a.impossible.dedup();
+    a.narrow.dedup();
     a
 }
 
@@ -113,6 +114,7 @@ pub(super) fn evaluate_node(
         symbols: &mut a.symbols,
         bindings: &[],
         impossible: &mut a.impossible,
+        narrow: &mut a.narrow,
         disputes: &mut a.disputes,
         scope: "",
     };
@@ -307,6 +309,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             symbols: &mut self.a.symbols,
             bindings: &self.bindings,
             impossible: &mut self.a.impossible,
+            narrow: &mut self.a.narrow,
             disputes: &mut self.a.disputes,
             scope: &self.scope,
         };

@@ -152,8 +152,8 @@ pub struct Contradiction {
     pub computed: String,
 }
 
-/// Two lengths that a node needs to be the same, and that are not in any run: the node fails, or is never
-/// reached, or something that the model declares is wrong.
+/// Two lengths that a node needs to be the same, and that are not in any run (or, of [`Analysis::narrow`], in hardly
+/// any): the node fails, or is never reached, or something that the model declares is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Impossible {
     /// The node.
@@ -183,6 +183,8 @@ pub struct Analysis {
     pub contradictions: Vec<Contradiction>,
     /// Lengths that must agree and cannot.
     pub impossible: Vec<Impossible>,
+    /// Lengths of 0 that are broadcast to one that is not known: such a node runs only where that is 0 or 1.
+    pub narrow: Vec<Impossible>,
     /// Operators without a rule (domain, name), each once, in order of occurrence.
     pub without_rule: Vec<(String, String)>,
     /// Of made-up symbols for what an `If` gives: the two lengths, and what decides.

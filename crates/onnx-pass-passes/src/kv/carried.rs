@@ -1,7 +1,6 @@
 //! States that a graph computes anew from what they were: recurrences, spelt out in operators that say nothing of it.
 //! Any residual stream looks like one, so names tell them: an input and an output are one state at two times.
 
-use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -34,13 +33,15 @@ const KEPT: &[&str] = &[
 /// Words of `KEPT` that are left out where names are compared: `conv_state.0` comes back as `present_conv.0`.
 const PLAIN: &[&str] = &["state", "states", "cache", "caches"];
 
-/// The output that hands an input on, and whether their names leave no doubt that it is a state.
+/// The output that hands an input on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
     /// The output of the main graph.
     pub output: ValueId,
-    /// Whether the names say past and present.
+    /// Whether the names leave no doubt that it is a state: they say past and present.
     pub sure: bool,
+    /// Whether the shape is numbers but for the batch, the first axis. Only then is it known what zeros are.
+    pub fixed: bool,
 }
 
 /// A name, taken apart.
@@ -74,15 +75,16 @@ pub fn names_a_past(name: &str) -> bool {
     n.past || n.kept && name.to_ascii_lowercase().contains("cache")
 }
 
-/// The pairs of inputs and outputs of which the one is, by name, type and shape, what the other was. The shape is fixed
-/// but for the batch, the first axis.
+/// The pairs of inputs and outputs of which the one is, by name, type and shape, what the other was. The batch, the first
+/// axis, may differ.
 pub fn pairs(m: &Model, a: &Analysis) -> FxHashMap<ValueId, Next> {
     let main = m.graph(m.main());
     let mut out = FxHashMap::default();
     for pair in deploy::state_pairs(m) {
         let name = Name::new(m.name(pair.input));
-        if (name.past || name.kept) && pair.agree && alike(a, pair.input, pair.output) {
-            out.insert(pair.input, Next { output: pair.output, sure: true });
+        let fixed = alike(a, pair.input, pair.output).filter(|_| pair.agree && (name.past || name.kept));
+        if let Some(fixed) = fixed {
+            out.insert(pair.input, Next { output: pair.output, sure: true, fixed });
         }
     }
     let known: FxHashSet<ValueId> = main.inputs().iter().copied().collect();
@@ -105,19 +107,21 @@ pub fn pairs(m: &Model, a: &Analysis) -> FxHashMap<ValueId, Next> {
         let kept = before.kept || after.kept;
         let sure = before.past && (after.present || kept) || before.kept && after.present;
         let likely = before.kept && (before.when || after.when);
-        if (sure || likely) && !out.contains_key(&v) && alike(a, v, *output) {
-            out.insert(v, Next { output: *output, sure });
+        let fixed = alike(a, v, *output).filter(|_| (sure || likely) && !out.contains_key(&v));
+        if let Some(fixed) = fixed {
+            out.insert(v, Next { output: *output, sure, fixed });
         }
     }
     out
 }
 
-fn alike(a: &Analysis, input: ValueId, output: ValueId) -> bool {
-    let Some((_, own)) = a.shape(input).and_then(<[Expr]>::split_first) else { return false };
-    let fixed = !own.is_empty() && own.iter().all(|d| d.is_const() && !d.is_zero());
+/// Whether two are of one shape, the batch aside, and of one type; then, whether the shape is fixed.
+fn alike(a: &Analysis, input: ValueId, output: ValueId) -> Option<bool> {
+    let (_, own) = a.shape(input)?.split_first()?;
     let same = a.shape(output).is_none_or(|other| other.len() == own.len() + 1 && other[1..] == *own);
     let float = a.dtype(input).is_some_and(|t| t.is_float());
-    fixed && same && float && a.dtype(output) == a.dtype(input)
+    let fixed = own.iter().all(|d| d.is_const() && !d.is_zero());
+    (!own.is_empty() && same && float && a.dtype(output) == a.dtype(input)).then_some(fixed)
 }
 
 #[cfg(test)]

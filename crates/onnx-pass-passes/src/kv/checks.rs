@@ -99,6 +99,17 @@ pub fn still_runs(
             "one of the caches is not extended the way it is declared; list it under `keep`",
         ));
     }
+    let narrow: FxHashSet<NodeId> = before.narrow.iter().map(|i| i.node).collect();
+    if let Some(i) = after.narrow.iter().find(|i| !narrow.contains(&i.node) && m.is_live_node(i.node)) {
+        let length = if i.left.is_zero() { &i.right } else { &i.left };
+        return Err(PassError::refused_with(
+            m.describe(i.node),
+            format!(
+                "with an empty cache it runs only where `{length}` is 0 or 1: it is broadcast to a length of 0"
+            ),
+            "one of the caches is never empty; list it under `keep`, or bind its length first (`prune-dynamic-axes`)",
+        ));
+    }
     // What was known of lengths before, with those of the caches put in.
     let mut told = before.symbols.clone();
     let mut names: Vec<(&String, &Expr)> = put.iter().collect();

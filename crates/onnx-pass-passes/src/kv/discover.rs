@@ -101,8 +101,8 @@ pub struct Found {
     /// Inputs that are extended or handed on like caches, where nothing tells that they are the past: they count when
     /// the user names them.
     pub doubtful: Vec<Cache>,
-    /// Inputs that are called a past, and that no output is seen to carry on.
-    pub unknown: Vec<ValueId>,
+    /// Inputs that are called a past and are not understood, with the reason.
+    pub unknown: Vec<(ValueId, &'static str)>,
 }
 
 impl Found {
@@ -131,6 +131,10 @@ struct Flow {
     read: bool,
 }
 
+const OPEN: &str = "how it is carried on is not understood, and what zeros are is not known where a length is open: bind \
+     its lengths first (`prune-dynamic-axes`)";
+const FILLED_ELSEWHERE: &str = "no output is seen to carry it on, so what fills it is not in this model";
+
 /// Finds the caches of the main graph. Functions that a cache passes through should have been inlined.
 pub fn discover(m: &Model, a: &Analysis) -> Found {
     let mut found = Found::default();
@@ -155,19 +159,19 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
                 let updates = updates.chain(flow.stateful.iter().map(|s| s.0)).collect();
                 found.caches.push(Cache { input, outputs: flow.outputs, form, updates });
             }
-            (Ok(None), Some(next)) => {
+            (Ok(None), Some(next)) if next.fixed => {
                 let cache = Cache::state(input, next.output);
                 if next.sure { found.caches.push(cache) } else { found.doubtful.push(cache) }
             }
-            (Err(_), Some(next)) if next.sure => {
+            (Err(_), Some(next)) if next.sure && next.fixed => {
                 found.caches.push(Cache::state(input, next.output));
             }
             (Err(reason), _) => found.rejected.push((input, reason)),
+            (Ok(None), Some(next)) => found.unknown.extend(next.sure.then_some((input, OPEN))),
             (Ok(None), None) => {
                 let float = a.dtype(input).is_some_and(|t| t.is_float());
-                if float && carried::names_a_past(m.name(input)) {
-                    found.unknown.push(input);
-                }
+                let named = float && carried::names_a_past(m.name(input));
+                found.unknown.extend(named.then_some((input, FILLED_ELSEWHERE)));
             }
         }
     }

@@ -163,8 +163,7 @@ impl Pass for EliminateKvCache {
                 format!("{why} and nothing else tells that it is one; it stays, unless it is named: inputs: [\"{name}\"]"),
             );
         }
-        let unknown: Vec<ValueId> =
-            found.unknown.iter().copied().filter(|_| options.inputs.is_empty()).collect();
+        let unknown = if options.inputs.is_empty() { found.unknown.clone() } else { Vec::new() };
         if found.caches.is_empty() {
             let asked = [("require", options.require), ("decode", options.decode.is_some())];
             if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
@@ -198,16 +197,19 @@ impl Pass for EliminateKvCache {
 }
 
 /// Says what is called a past and stays: nothing is kept in silence.
-fn note_what_stays(m: &Model, cx: &mut PassContext, unknown: &[ValueId]) {
+fn note_what_stays(m: &Model, cx: &mut PassContext, unknown: &[(ValueId, &str)]) {
     let inputs: FxHashSet<ValueId> = m.graph(m.main()).inputs().iter().copied().collect();
-    let stay: Vec<ValueId> = unknown.iter().copied().filter(|v| inputs.contains(v)).collect();
-    let Some((first, more)) = stay.split_first() else { return };
-    let also =
-        if more.is_empty() { String::new() } else { format!(", and {} more that are so called", more.len()) };
-    cx.note(
-        format!("input `{}`", m.name(*first)),
-        format!("it stays{also}: no output is seen to carry it on, so what fills it is not in this model"),
-    );
+    let mut stay: IndexMap<&str, Vec<ValueId>> = IndexMap::new();
+    for (v, reason) in unknown.iter().filter(|(v, _)| inputs.contains(v)) {
+        stay.entry(reason).or_default().push(*v);
+    }
+    for (reason, all) in stay {
+        let also = match all.len() {
+            1 => String::new(),
+            n => format!(", and {} more that are so called", n - 1),
+        };
+        cx.note(format!("input `{}`", m.name(all[0])), format!("it stays{also}: {reason}"));
+    }
 }
 
 /// Inlines the functions that a cache may pass through (decoder layers, scatter and gather).
@@ -253,7 +255,7 @@ fn narrow(m: &Model, mut found: Found, o: &Options) -> Result<Found, PassError> 
     found.caches.sort_by_key(|c| c.input);
     found.caches.retain(|c| wanted(c.input));
     found.rejected.retain(|(v, _)| wanted(*v));
-    found.unknown.retain(|v| wanted(*v));
+    found.unknown.retain(|(v, _)| wanted(*v));
     Ok(found)
 }
 

@@ -38,7 +38,12 @@ impl Elimination {
             }
         }
         let inputs = lengths::input_symbols(m);
-        equal.retain(|symbol, e| inputs.contains(symbol) && !e.is_const() && !e.mentions(symbol));
+        // A present that is as long as its past is no longer one than what is empty now.
+        let emptied = growing_lengths(&self.caches);
+        let own = |symbol: &str| emptied.contains(&Expr::symbol(symbol));
+        equal.retain(|symbol, e| {
+            inputs.contains(symbol) && !own(symbol) && !e.is_const() && !e.mentions(symbol)
+        });
         for (symbol, e) in &equal {
             cx.note("", format!("`{symbol}` is `{e}` now that the past is empty"));
         }

@@ -310,6 +310,25 @@ fn a_state_starts_at_zero() {
     assert_snapshot!(format!("{}\n{}", after(&source, json!({})), after(rolled, json!({}))));
 }
 
+/// A window of rows that is always full: the mask is as long as the window, which with no rows is as long as nothing.
+#[test]
+fn a_window_of_any_length_is_never_empty() {
+    let source = "agraph (float[B,2,S,4] k, float[B,2,W,4] past_k) => (float[B,2,S,W] y, float[B,2,W,4] present_k)
+        <int64[1] most = {9223372036854775807}, int64[1] axis = {2}, float zero = {0}, int64 first = {0}, int64 step = {1}> {
+            w = Shape <start = 2, end = 3> (past_k)
+            all = Concat <axis = 2> (past_k, k)
+            from = Neg (w)
+            present_k = Slice (all, from, most, axis)
+            t = Transpose <perm = [0, 1, 3, 2]> (present_k)
+            scores = MatMul (k, t)
+            end = Squeeze (w)
+            rows = Range (first, end, step)
+            some = Cast <to = 9> (rows)
+            y = Where (some, scores, zero)
+        }";
+    assert_snapshot!(refusal(source, json!({})));
+}
+
 /// A recurrence that is spelt out: each step is a product and a sum.
 const RECURRENCE: &str = "agraph (float[B,4,8] x, float[B,4,8] decay, float[B,4,8] past_ssm_0)
     => (float[B,4] y, float[B,4,8] present_ssm_0)
@@ -330,6 +349,12 @@ fn a_state_that_its_names_leave_in_doubt() {
     let source = RECURRENCE.replace("past_ssm_0", "state").replace("present_ssm_0", "new_state");
     let both = [after(&source, json!({})), after(&source, json!({"inputs": ["state"]}))];
     assert_snapshot!(both.join("----\n"));
+}
+
+/// The same of open length: what its zeros are is not known before it is bound.
+#[test]
+fn a_state_of_open_length() {
+    assert_snapshot!(after(&RECURRENCE.replace("[B,4,8]", "[B,L,8]"), json!({})));
 }
 
 /// What goes out as it came in is nothing that a run before has left.
