@@ -283,7 +283,12 @@ impl<'a> NodeCx<'a> {
         if over_one(self.symbols, b) {
             return b.clone();
         }
-        a.max(b)
+        let never_less = |a: &Expr, b: &Expr| self.symbols.least(&a.sub(b)).is_some_and(|lo| lo >= 0);
+        match (never_less(a, b), never_less(b, a)) {
+            (true, _) => a.clone(),
+            (_, true) => b.clone(),
+            _ => a.max(b),
+        }
     }
 
     /// Whether one shape broadcast to another is seen at a look to be that other.

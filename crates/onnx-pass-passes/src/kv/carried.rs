@@ -1,10 +1,11 @@
 //! States that a graph computes anew from what they were: recurrences, spelt out in operators that say nothing of it.
 //! Any residual stream looks like one, so names tell them: an input and an output are one state at two times.
 
+use onnx_pass_ir::sym::Expr;
 use onnx_pass_ir::{Model, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, is_made_up};
 use crate::deploy;
 
 /// Words that say when, as exporters put them before or after what a state is called.
@@ -115,10 +116,14 @@ pub fn pairs(m: &Model, a: &Analysis) -> FxHashMap<ValueId, Next> {
     out
 }
 
-/// Whether two are of one shape, the batch aside, and of one type; then, whether the shape is fixed.
+/// Whether two are of one shape, as far as it is known and the batch aside, and of one type; then, whether the shape is
+/// fixed.
 fn alike(a: &Analysis, input: ValueId, output: ValueId) -> Option<bool> {
     let (_, own) = a.shape(input)?.split_first()?;
-    let same = a.shape(output).is_none_or(|other| other.len() == own.len() + 1 && other[1..] == *own);
+    let unknown = |e: &Expr| e.symbols().iter().any(|s| is_made_up(s));
+    let same = a.shape(output).is_none_or(|other| {
+        other.len() == own.len() + 1 && other[1..].iter().zip(own).all(|(x, y)| x == y || unknown(x))
+    });
     let float = a.dtype(input).is_some_and(|t| t.is_float());
     let fixed = own.iter().all(|d| d.is_const() && !d.is_zero());
     (!own.is_empty() && same && float && a.dtype(output) == a.dtype(input)).then_some(fixed)

@@ -7,7 +7,7 @@
 
 use indexmap::IndexSet;
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{GraphId, GraphOwner, Model, NodeId, Use, ValueId};
+use onnx_pass_ir::{Dim, GraphId, GraphOwner, Model, NodeId, Type, Use, ValueId};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 pub use super::branches::{Selector, only_in_branch, read_around, selector};
@@ -431,7 +431,15 @@ fn growing(
                 .iter()
                 .any(|e| length.as_symbol().is_some_and(|s| e.mentions(s)) && e.substitute(&zero).is_zero())
     };
-    let Some(length) = lengths.iter().find(own).or_else(|| dims.iter().skip(1).find(part)).cloned() else {
+    // An exporter may give each cache a length of its own, which broadcasting relates to the others': it is what the file
+    // calls it.
+    let declared = m.declared_type(input).and_then(Type::dims).unwrap_or_default();
+    let called = |e: &Expr| {
+        let mut both = dims.iter().zip(declared).skip(1);
+        both.find(|(d, _)| *d == e).and_then(|(_, d)| d.to_expr()).filter(|d| d.as_symbol().is_some())
+    };
+    let found = lengths.iter().find(own).or_else(|| dims.iter().skip(1).find(part)).cloned();
+    let Some(length) = found.or_else(|| lengths.iter().find_map(called)) else {
         let seen: Vec<String> = lengths.iter().map(ToString::to_string).collect();
         return Err(format!(
             "it is extended along a length of {}, which is none of its own axes",
@@ -439,7 +447,10 @@ fn growing(
         ));
     };
     not_shared(m, counted, input, &length)?;
-    let axis = dims.iter().position(|d| *d == length).unwrap_or(0);
+    let has = |(d, declared): (&Expr, Option<&Dim>)| {
+        *d == length || declared.and_then(Dim::to_expr).is_some_and(|d| d == length)
+    };
+    let axis = dims.iter().enumerate().position(|(k, d)| has((d, declared.get(k)))).unwrap_or(0);
     Ok(Some(Form::Growing { axis, length }))
 }
 

@@ -84,7 +84,12 @@ impl Elimination {
             };
             let told: Vec<Expr> = shape.iter().map(|d| d.substitute(&|s| put.get(s).cloned())).collect();
             if told != *shape {
-                m.set_type(v, Type::tensor(*dtype, Some(told.iter().map(Dim::from_expr).collect())));
+                // What the file calls a length has its number by now.
+                let declared = m.declared_type(v).and_then(Type::dims).unwrap_or_default();
+                let known = |k: usize| declared.get(k).filter(|d| d.known().is_some()).cloned();
+                let dims =
+                    told.iter().enumerate().map(|(k, e)| known(k).unwrap_or_else(|| Dim::from_expr(e)));
+                m.set_type(v, Type::tensor(*dtype, Some(dims.collect())));
             }
         }
         let updates = self.caches.iter().flat_map(|c| c.updates.iter().copied()).collect();

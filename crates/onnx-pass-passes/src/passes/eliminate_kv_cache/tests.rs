@@ -310,6 +310,33 @@ fn a_state_starts_at_zero() {
     assert_snapshot!(format!("{}\n{}", after(&source, json!({})), after(rolled, json!({}))));
 }
 
+/// Each cache has a symbol of its own, and what tells that two are equal is that their rows meet under a mask.
+#[test]
+fn caches_whose_lengths_have_names_of_their_own() {
+    let source = "agraph (float[B,2,S,4] k, float[B,2,S,4] v, float[B,2,P,4] past_a, float[B,2,R,4] past_k, float[B,2,Q,4] past_v)
+        => (float[B,2,S,4] y, float[B,2,'P + S',4] present_a, float[B,2,'R + S',4] present_k, float[B,2,'Q + S',4] present_v)
+        <int64 first = {0}, int64 step = {1}, float low = {-10000}> {
+            present_a = Concat <axis = 2> (past_a, k)
+            present_k = Concat <axis = 2> (past_k, k)
+            present_v = Concat <axis = 2> (past_v, v)
+            p = Shape <start = 2, end = 3> (present_a)
+            end = Squeeze (p)
+            rows = Range (first, end, step)
+            seen = GreaterOrEqual (rows, first)
+            t = Transpose <perm = [0, 1, 3, 2]> (present_k)
+            scores = MatMul (k, t)
+            masked = Where (seen, scores, low)
+            u = Transpose <perm = [0, 1, 3, 2]> (present_a)
+            more = MatMul (k, u)
+            all = Add (masked, more)
+            y = MatMul (all, present_v)
+        }";
+    let source = source.replace('\'', "\"");
+    assert_snapshot!(after(&source, json!({})));
+    // One that stays would have to be empty too.
+    assert_snapshot!(refusal(&source, json!({"keep": ["past_a"]})));
+}
+
 /// A window of rows that is always full: the mask is as long as the window, which with no rows is as long as nothing.
 #[test]
 fn a_window_of_any_length_is_never_empty() {
@@ -349,6 +376,24 @@ fn a_state_that_its_names_leave_in_doubt() {
     let source = RECURRENCE.replace("past_ssm_0", "state").replace("present_ssm_0", "new_state");
     let both = [after(&source, json!({})), after(&source, json!({"inputs": ["state"]}))];
     assert_snapshot!(both.join("----\n"));
+}
+
+/// Rows that are put between what stands before and after them: how much that is the graph alone does not tell.
+#[test]
+fn rows_that_are_cut_out_and_replaced() {
+    let source = "agraph (float[B,2,S,4] x, int64[S] at, float[B,2,16,4] past_k) => (float[B,2,S,16] y, float[B,2,16,4] present_k)
+        <int64[1] none = {0}, int64[1] most = {9223372036854775807}, int64[1] axis = {2}> {
+            k = Neg (x)
+            from = Gather (at, none)
+            s = Shape <start = 2, end = 3> (k)
+            to = Add (from, s)
+            before = Slice (past_k, none, from, axis)
+            behind = Slice (past_k, to, most, axis)
+            present_k = Concat <axis = 2> (before, k, behind)
+            t = Transpose <perm = [0, 1, 3, 2]> (present_k)
+            y = MatMul (k, t)
+        }";
+    assert_snapshot!(after(source, json!({})));
 }
 
 /// The same of open length: what its zeros are is not known before it is bound.
