@@ -50,11 +50,11 @@ impl Pass for Embed {
         }
         for g in model.live_graphs() {
             for n in model.node_ids(g) {
-                let found = model.node(n).attributes().iter().find_map(|a| match &a.value {
+                let tensors = model.node(n).attributes().iter().filter_map(|a| match &a.value {
                     AttrValue::Tensor(t) => Some((a.clone(), embedded(t)?)),
                     _ => None,
                 });
-                if let Some((mut a, t)) = found {
+                for (mut a, t) in tensors.collect::<Vec<_>>() {
                     a.value = AttrValue::Tensor(Arc::new(t));
                     model.set_attribute(n, a)?;
                     cx.count("constants taken in", 1);
