@@ -65,6 +65,7 @@ impl Model {
             source: None,
             revision: 0,
             names: None,
+            uncounted: Vec::new(),
             next_name: FxHashMap::default(),
             unique_names: true,
             read_sound: false,

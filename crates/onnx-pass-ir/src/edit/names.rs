@@ -94,13 +94,31 @@ impl Model {
     }
 
     /// How many values and nodes have this name now.
+    fn named(&mut self, name: &str) -> Named {
+        self.uncount_removed();
+        self.names().get(&hash_of(name)).copied().unwrap_or_default()
+    }
+
+    /// Takes the names of removed values out. Many are removed without anybody asking for a name after that, and each is a
+    /// look at a place of the table that has to be waited for.
+    fn uncount_removed(&mut self) {
+        let mut removed = std::mem::take(&mut self.uncounted);
+        for v in removed.drain(..) {
+            let name = self.values[v.index()].name.clone();
+            self.unremember_name(&name);
+        }
+        self.uncounted = removed;
+    }
+
+    /// How many values and nodes have this name now.
     pub(crate) fn name_count(&mut self, name: &str) -> u32 {
-        self.names().get(&hash_of(name)).map_or(0, |n| n.values + n.nodes)
+        let n = self.named(name);
+        n.values + n.nodes
     }
 
     /// Whether a value has this name, in whatever graph: the table tells, so that not every value need be asked.
     fn names_a_value(&mut self, name: &str) -> bool {
-        self.names().get(&hash_of(name)).is_some_and(|n| n.values > 0)
+        self.named(name).values > 0
     }
 
     /// Exchanges the names, and with them the declarations, of two values of one graph.

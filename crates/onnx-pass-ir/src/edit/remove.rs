@@ -11,8 +11,7 @@ impl Model {
             return;
         }
         if self.names.is_some() {
-            let name = self.values[v.index()].name.clone();
-            self.unremember_name(&name);
+            self.uncounted.push(v);
         }
         let value = &mut self.values[v.index()];
         value.def = Def::Removed;

@@ -179,6 +179,8 @@ pub struct Model {
     pub(crate) revision: u64,
     /// How many values and nodes have each name; made at the first need.
     pub(crate) names: Option<Names>,
+    /// Removed values whose names `names` still counts.
+    pub(crate) uncounted: Vec<ValueId>,
     pub(crate) next_name: FxHashMap<EcoString, u32>,
     /// Every value has a name that no other of its graph has: known from reading, until one gets another.
     pub(crate) unique_names: bool,

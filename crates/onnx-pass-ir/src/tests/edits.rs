@@ -106,6 +106,23 @@ fn apply(m: &mut Model, (what, a, b): Step) -> Option<()> {
 }
 
 #[test]
+fn the_name_of_what_was_removed_is_free() -> Result<()> {
+    let mut m = small();
+    let main = m.main();
+    let (x, w) = (value(&m, "x"), value(&m, "w"));
+    let n = m.add_node(Place::End(main), NewNode::new("Add", &[x, w], "gone"));
+    assert!(m.is_name_taken(main, "gone"));
+    m.remove_node(n)?;
+    assert!(!m.is_name_taken(main, "gone"));
+    let n = m.add_node(Place::End(main), NewNode::new("Add", &[x, w], "other"));
+    let v = m.node(n).outputs()[0].unwrap();
+    m.rename_value(v, "gone")?;
+    assert!(m.is_name_taken(main, "gone") && !m.is_name_taken(main, "other"));
+    sound(&m);
+    Ok(())
+}
+
+#[test]
 fn names_are_exchanged_at_once_and_not_given_twice() {
     let mut m = start();
     let (x, sum) = (value(&m, "x"), value(&m, "sum"));

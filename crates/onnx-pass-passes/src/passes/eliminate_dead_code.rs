@@ -29,7 +29,7 @@
 //! ## Refuses
 //! Nothing.
 
-use onnx_pass_ir::{Def, GraphId, Model, ValueId};
+use onnx_pass_ir::{Def, FunctionId, GraphId, Model, Node, NodeId, ValueId};
 use rustc_hash::FxHashSet;
 
 use crate::pass::{Outcome, Pass, PassContext, PassError};
@@ -64,12 +64,7 @@ pub fn sweep(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
     let mut functions = 0;
     loop {
         dead_nodes(m, cx)?;
-        if m.functions().next().is_none() {
-            break;
-        }
-        let called: FxHashSet<_> =
-            m.live_graphs().into_iter().flat_map(|g| m.node_ids(g)).filter_map(|n| m.callee(n)).collect();
-        let dead: Vec<_> = m.functions().map(|(f, _)| f).filter(|f| !called.contains(f)).collect();
+        let dead = uncalled(m);
         if dead.is_empty() {
             break;
         }
@@ -84,6 +79,23 @@ pub fn sweep(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
     dead_opsets(m, cx);
     cx.note_swept(m);
     Ok(())
+}
+
+/// The functions that no node calls.
+fn uncalled(m: &Model) -> FxHashSet<FunctionId> {
+    let mut uncalled: FxHashSet<FunctionId> = m.functions().map(|(f, _)| f).collect();
+    let mut all = nodes(m);
+    while !uncalled.is_empty()
+        && let Some((n, _)) = all.next()
+    {
+        m.callee(n).map(|f| uncalled.remove(&f));
+    }
+    uncalled
+}
+
+/// All nodes of the model.
+fn nodes(m: &Model) -> impl Iterator<Item = (NodeId, &Node)> {
+    m.live_graphs().into_iter().flat_map(|g| m.nodes(g))
 }
 
 fn dead_nodes(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
@@ -127,13 +139,11 @@ pub fn dead_opsets(m: &mut Model, cx: &mut PassContext) {
     if unused.is_empty() {
         return;
     }
-    for g in m.live_graphs() {
-        for (_, n) in m.nodes(g) {
-            unused.remove(n.domain());
+    for (_, n) in nodes(m) {
+        unused.remove(n.domain());
+        if unused.is_empty() {
+            return;
         }
-    }
-    if unused.is_empty() {
-        return;
     }
     let keep = |d: &Option<onnx_pass_ir::EcoString>| !unused.contains(&of(d));
     let before = m.header().opset_imports.len();
