@@ -21,9 +21,7 @@
 //! ## Refuses
 //! Nothing here; a model beyond 2 GiB cannot be written as one file, and saving says so.
 
-use std::sync::Arc;
-
-use onnx_pass_ir::{AttrValue, Model, Store, Tensor, TensorData};
+use onnx_pass_ir::{AttrValue, Attribute, Model, Store, Tensor, TensorData};
 
 use super::externalize::dense_initializers;
 use crate::pass::{Outcome, Pass, PassContext, PassError};
@@ -50,12 +48,14 @@ impl Pass for Embed {
         }
         for g in model.live_graphs() {
             for n in model.node_ids(g) {
-                let tensors = model.node(n).attributes().iter().filter_map(|a| match &a.value {
-                    AttrValue::Tensor(t) => Some((a.clone(), embedded(t)?)),
-                    _ => None,
-                });
-                for (mut a, t) in tensors.collect::<Vec<_>>() {
-                    a.value = AttrValue::Tensor(Arc::new(t));
+                let taken_in = |a: &Attribute| {
+                    let value = AttrValue::Tensor(embedded(a.as_tensor()?)?.shared());
+                    let mut a = a.clone();
+                    a.value = value;
+                    Some(a)
+                };
+                let attributes: Vec<_> = model.node(n).attributes().iter().filter_map(taken_in).collect();
+                for a in attributes {
                     model.set_attribute(n, a)?;
                     cx.count("constants taken in", 1);
                 }
