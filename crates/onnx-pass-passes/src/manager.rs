@@ -70,8 +70,8 @@ pub struct RunOptions {
     pub verify_each: bool,
 }
 
-/// Runs the steps in order, on nodes that are put in order first where they are not. `after` is called after each with its position, report and the model as it
-/// stands; it may stop the run by giving `false`.
+/// Runs the steps in order, on nodes that are put in order first where they are not. `after` is called after each with
+/// its position, report and the model as it stands; it may stop the run by giving `false`.
 ///
 /// # Errors
 /// [`RunError`]; the model is then of no further use.

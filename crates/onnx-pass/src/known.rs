@@ -155,6 +155,10 @@ pub fn caches(model: &Model) -> Result<String> {
         out.push_str(&escape(&format!("note: `{}` is no cache that could go: {reason}", model.name(*input))));
         out.push('\n');
     }
+    for (input, reason) in &found.unknown {
+        out.push_str(&escape(&format!("note: `{}` stays: {reason}", model.name(*input))));
+        out.push('\n');
+    }
     let count = found.caches.len();
     out.push_str(&format!("{count} cache{}\n", if count == 1 { "" } else { "s" }));
     Ok(out)
@@ -266,6 +270,14 @@ mod tests {
             )?)?,
             "0 caches\n"
         );
+        let filled_elsewhere = text::parse(
+            "<ir_version: 8, opset_import: [\"\" : 17]>
+            g (float[N, 8] past_features, float[N, 8] x) => (float[N, 8] y) { y = Add (x, past_features) }",
+        )?;
+        insta::assert_snapshot!(caches(&filled_elsewhere)?, @r"
+        note: `past_features` stays: no output is seen to carry it on, so what fills it is not in this model
+        0 caches
+        ");
         Ok(())
     }
 }

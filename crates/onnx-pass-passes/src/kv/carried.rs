@@ -31,6 +31,9 @@ const KEPT: &[&str] = &[
     "hidden",
 ];
 
+/// Parts of names that hint at a past; as words they would miss `pastkv0`.
+const HINTS: &[&str] = &["past", "cache", "state", "kv", "mem"];
+
 /// Words of `KEPT` that are left out where names are compared: `conv_state.0` comes back as `present_conv.0`.
 const PLAIN: &[&str] = &["state", "states", "cache", "caches"];
 
@@ -55,11 +58,15 @@ struct Name {
     kept: bool,
 }
 
+/// The words of a name in lower case.
+fn words(lower: &str) -> impl Iterator<Item = &str> {
+    lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty())
+}
+
 impl Name {
     fn new(name: &str) -> Self {
         let lower = name.to_ascii_lowercase();
-        let mut words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-        words.retain(|w| !w.is_empty());
+        let mut words: Vec<&str> = words(&lower).collect();
         let has = |list: &[&str]| words.iter().any(|w| list.contains(w));
         let (past, present, when, kept) = (has(&["past"]), has(&["present"]), has(WHEN), has(KEPT));
         if let Some(k) = words.windows(3).position(|w| matches!(w, ["past" | "present", "key", "values"])) {
@@ -72,8 +79,13 @@ impl Name {
 
 /// Whether a name says that what it names is kept from an earlier run.
 pub fn names_a_past(name: &str) -> bool {
-    let n = Name::new(name);
-    n.past || n.kept && name.to_ascii_lowercase().contains("cache")
+    words(&name.to_ascii_lowercase()).any(|w| matches!(w, "past" | "cache" | "caches"))
+}
+
+/// Whether a name may mean something that is kept from an earlier run.
+pub fn hints_at_a_past(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    HINTS.iter().any(|w| lower.contains(w))
 }
 
 /// The pairs of inputs and outputs of which the one is, by name, type and shape, what the other was. The batch, the first

@@ -8,7 +8,7 @@ use onnx_pass_ir::{DataType, Dim, EcoString, Model, NodeId, Use, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::discover::{Cache, Inputs};
+use super::discover::{self, Cache, Inputs};
 use super::lengths;
 use super::stateful;
 use crate::analysis::{Analysis, is_made_up};
@@ -191,22 +191,9 @@ fn moved_from(m: &Model, v: ValueId) -> ValueId {
     let mut v = v;
     while let Some(p) = m.value(v).producer() {
         let n = m.node(p);
-        let moves = matches!(
-            n.op_type(),
-            "Identity"
-                | "Cast"
-                | "Transpose"
-                | "Reshape"
-                | "Squeeze"
-                | "Unsqueeze"
-                | "Split"
-                | "Slice"
-                | "Flatten"
-                | "Gather"
-                | "Pad"
-        ) || n.inputs().len() == 1 && n.is("Concat");
+        let passes = discover::moves(n) || n.inputs().len() == 1 && n.is("Concat");
         match n.input(0) {
-            Some(x) if moves && n.domain().is_empty() => v = x,
+            Some(x) if passes => v = x,
             _ => break,
         }
     }
@@ -273,9 +260,7 @@ pub fn reader_beside(m: &Model, buffer: ValueId, presents: &[ValueId]) -> Option
                 "Shape" | "Size" | "MatMul" | "Einsum" | "Attention" => {}
                 // Whole rows in order, which is looked at on its own.
                 "GatherND" if slot == 0 => {}
-                "ScatterND" | "ScatterElements" | "Scatter" | "TensorScatter" if slot == 0 => {
-                    work.extend(n.output(0));
-                }
+                _ if slot == 0 && discover::writes(n) => work.extend(n.output(0)),
                 "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten"
                 | "Expand" | "Tile" | "Split" | "Slice" | "Concat" | "Mul" | "Div" | "Where" => {
                     work.extend(n.outputs().iter().flatten());

@@ -7,7 +7,7 @@
 
 use indexmap::IndexSet;
 use onnx_pass_ir::sym::Expr;
-use onnx_pass_ir::{Dim, GraphId, GraphOwner, Model, NodeId, Type, Use, ValueId};
+use onnx_pass_ir::{Dim, GraphId, GraphOwner, Model, Node, NodeId, Type, Use, ValueId};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 pub use super::branches::{Selector, only_in_branch, read_around, selector};
@@ -159,12 +159,11 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
                 let updates = updates.chain(flow.stateful.iter().map(|s| s.0)).collect();
                 found.caches.push(Cache { input, outputs: flow.outputs, form, updates });
             }
-            (Ok(None), Some(next)) if next.fixed => {
-                let cache = Cache::state(input, next.output);
-                if next.sure { found.caches.push(cache) } else { found.doubtful.push(cache) }
-            }
-            (Err(_), Some(next)) if next.sure && next.fixed => {
+            (Ok(None) | Err(_), Some(next)) if next.fixed && next.sure => {
                 found.caches.push(Cache::state(input, next.output));
+            }
+            (Ok(None), Some(next)) if next.fixed => {
+                found.doubtful.push(Cache::state(input, next.output));
             }
             (Err(reason), _) => found.rejected.push((input, reason)),
             (Ok(None), Some(next)) => found.unknown.extend(next.sure.then_some((input, OPEN))),
@@ -184,10 +183,7 @@ pub fn discover(m: &Model, a: &Analysis) -> Found {
 /// Where two inputs of different lengths are joined, only the name tells which is the past.
 fn doubt(m: &Model, found: &mut Found) {
     let joined = |c: &Cache| c.updates.iter().any(|n| m.node(*n).is("Concat"));
-    let named = |c: &Cache| {
-        let name = m.name(c.input).to_ascii_lowercase();
-        ["past", "cache", "state", "kv", "mem"].iter().any(|w| name.contains(w))
-    };
+    let named = |c: &Cache| carried::hints_at_a_past(m.name(c.input));
     // How many have a length, whether one of them is named, and what lengths a node extends.
     let mut alike: FxHashMap<&Expr, (usize, bool)> = FxHashMap::default();
     let mut extended: FxHashMap<NodeId, FxHashSet<&Expr>> = FxHashMap::default();
@@ -260,6 +256,32 @@ fn leave(
     }
 }
 
+/// Whether a node hands the contents of its first operand on, moved, or some of them.
+pub(super) fn moves(n: &Node) -> bool {
+    n.domain().is_empty()
+        && matches!(
+            n.op_type(),
+            "Identity"
+                | "Cast"
+                | "Transpose"
+                | "Reshape"
+                | "Squeeze"
+                | "Unsqueeze"
+                | "Split"
+                | "Slice"
+                | "Flatten"
+                | "Gather"
+                | "Pad"
+                | "Expand"
+        )
+}
+
+/// Whether a node overwrites some of its first operand's contents.
+pub(super) fn writes(n: &Node) -> bool {
+    n.domain().is_empty()
+        && matches!(n.op_type(), "ScatterND" | "ScatterElements" | "Scatter" | "TensorScatter")
+}
+
 /// A node reads the contents.
 fn step(
     m: &Model,
@@ -285,11 +307,10 @@ fn step(
     }
     let outputs = || n.outputs().iter().flatten().copied().collect::<Vec<_>>();
     match n.op_type() {
-        "Identity" | "Cast" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Split" | "Slice"
-        | "Flatten" | "Gather" | "Pad" | "Expand"
-            if slot == 0 =>
-        {
-            work.extend(outputs().into_iter().map(|o| (o, updated)));
+        _ if slot == 0 && moves(n) => work.extend(outputs().into_iter().map(|o| (o, updated))),
+        _ if slot == 0 && writes(n) => {
+            flow.writers.push(node);
+            work.extend(outputs().into_iter().map(|o| (o, true)));
         }
         "Concat" => {
             let other = |v: &ValueId| !seen.contains(&(*v, false)) && !seen.contains(&(*v, true));
@@ -298,10 +319,6 @@ fn step(
                 flow.concats.push((node, slot));
             }
             work.extend(outputs().into_iter().map(|o| (o, updated || extended)));
-        }
-        "ScatterND" | "ScatterElements" | "Scatter" | "TensorScatter" if slot == 0 => {
-            flow.writers.push(node);
-            work.extend(outputs().into_iter().map(|o| (o, true)));
         }
         "Shape" | "Size" => {}
         _ => flow.read |= updated,
@@ -491,22 +508,7 @@ pub fn calls_on_the_way(m: &Model) -> Vec<NodeId> {
                 continue;
             }
             let n = m.node(node);
-            let moves = matches!(
-                n.op_type(),
-                "Identity"
-                    | "Cast"
-                    | "Transpose"
-                    | "Reshape"
-                    | "Squeeze"
-                    | "Unsqueeze"
-                    | "Split"
-                    | "Slice"
-                    | "Concat"
-                    | "ScatterND"
-                    | "ScatterElements"
-                    | "TensorScatter"
-            );
-            if moves && (slot == 0 || n.is("Concat")) && n.domain().is_empty() {
+            if n.is("Concat") || slot == 0 && (moves(n) || writes(n)) {
                 work.extend(n.outputs().iter().flatten());
             }
         }

@@ -154,7 +154,7 @@ impl Pass for EliminateKvCache {
         }
         let trial = inlined.as_ref().unwrap_or(model);
         let found = narrow(trial, discover::discover(trial, cx.analysis(trial)), &options)?;
-        note_rejected(trial, cx, &found)?;
+        refuse_rejected(trial, &found)?;
         for c in found.in_doubt().filter(|_| options.inputs.is_empty() && options.keep.is_empty()) {
             let name = trial.name(c.input);
             let why = c.likeness(trial);
@@ -260,7 +260,7 @@ fn narrow(m: &Model, mut found: Found, o: &Options) -> Result<Found, PassError> 
 }
 
 /// An input that is extended like a cache, in a way that is not understood, ends the run.
-fn note_rejected(m: &Model, _cx: &mut PassContext, found: &Found) -> Result<(), PassError> {
+fn refuse_rejected(m: &Model, found: &Found) -> Result<(), PassError> {
     match found.rejected.first() {
         None => Ok(()),
         Some((v, reason)) => Err(PassError::refused_with(
