@@ -16,6 +16,7 @@ from common import Case, run
 VOCABULARY = 160
 LAYERS = 2
 TOTAL = "past_sequence_length + sequence_length"
+MAIN = ["input_ids", "attention_mask", "position_ids"]
 
 
 class Exported(torch.nn.Module):
@@ -66,15 +67,19 @@ def qwen3():
     return settle(Qwen3ForCausalLM(config)), 2, 16
 
 
-def feed(lengths, heads, dim, past=0, seed=0):
+def prompts(rng, lengths, past):
     """Prompts of these lengths, padded on the left, after `past` tokens that are in the cache already."""
-    rng = np.random.default_rng([seed, *lengths, past])
     longest = max(lengths)
     ids = rng.integers(1, VOCABULARY, (len(lengths), longest))
-    mask = np.array([[0] * (longest - n) + [1] * n for n in lengths])
-    mask = np.concatenate([np.ones((len(lengths), past)), mask], axis=1)
+    mask = np.array([[1] * past + [0] * (longest - n) + [1] * n for n in lengths])
     places = np.maximum(mask.cumsum(1) - 1, 0)[:, past:]
-    out = {name: x.astype(np.int64) for name, x in (("input_ids", ids), ("attention_mask", mask), ("position_ids", places))}
+    return {name: x.astype(np.int64) for name, x in zip(MAIN, (ids, mask, places))}
+
+
+def feed(lengths, heads, dim, past=0, seed=0):
+    """Prompts, and what is in the cache."""
+    rng = np.random.default_rng([seed, *lengths, past])
+    out = prompts(rng, lengths, past)
     for layer in range(LAYERS):
         for kind in ("key", "value"):
             shape = (len(lengths), heads, past, dim)
@@ -92,11 +97,11 @@ def torchscript(model, inputs, past, present):
         **{name: {0: "batch_size", 2: "past_sequence_length"} for name in past},
         **{name: {0: "batch_size", 2: TOTAL} for name in present},
     }
-    args = [torch.tensor(inputs[n]) for n in ("input_ids", "attention_mask", "position_ids")]
+    args = [torch.tensor(inputs[n]) for n in MAIN]
     file = io.BytesIO()
     torch.onnx.export(
         Exported(model), (*args, [torch.tensor(inputs[n]) for n in past]), file, opset_version=17, dynamo=False,
-        input_names=["input_ids", "attention_mask", "position_ids", *past], output_names=["logits", *present], dynamic_axes=axes,
+        input_names=[*MAIN, *past], output_names=["logits", *present], dynamic_axes=axes,
     )  # fmt: skip
     return onnx.load_model_from_string(file.getvalue())
 
@@ -104,10 +109,10 @@ def torchscript(model, inputs, past, present):
 def dynamo(model, inputs, past, present):
     """As `torch.export` sees it: the length of the mask is a symbol of its own."""
     batch, sequence, before, total = "batch", "sequence_length", "past_sequence_length", "total_sequence_length"
-    args = [torch.tensor(inputs[n]) for n in ("input_ids", "attention_mask", "position_ids")]
+    args = [torch.tensor(inputs[n]) for n in MAIN]
     program = torch.onnx.export(
         Exported(model), (*args, [torch.tensor(inputs[n]) for n in past]), dynamo=True, opset_version=20,
-        input_names=["input_ids", "attention_mask", "position_ids", *past], output_names=["logits", *present],
+        input_names=[*MAIN, *past], output_names=["logits", *present],
         dynamic_shapes=(
             {0: batch, 1: sequence}, {0: batch, 1: total}, {0: batch, 1: sequence},
             [{0: batch, 2: before} for _ in past],
@@ -125,17 +130,16 @@ def generate(name, made, export, exporter, packages, notes):
     case = Case(name, onnx_model, exporter=exporter, packages=packages, notes=notes, cache_inputs=past, cache_outputs=present)
     for tag, lengths in (("", (10,)), ("b2pad", (9, 6))):
         inputs = feed(lengths, heads, dim)
-        case.record(tag, inputs, check(onnx_model, model, inputs, past))
-    check(onnx_model, model, feed((4, 2), heads, dim, past=6), past)
+        case.record(tag, inputs, check(onnx_model, Exported(model), inputs, past))
+    check(onnx_model, Exported(model), feed((4, 2), heads, dim, past=6), past)
     case.close()
 
 
-def check(onnx_model, model, inputs, past):
+def check(onnx_model, exported, inputs, past):
     """The answers of the ONNX model, after holding those for real tokens to those of `transformers`."""
     expected = run(onnx_model, inputs)
     with torch.no_grad():
-        args = [torch.tensor(inputs[n]) for n in ("input_ids", "attention_mask", "position_ids")]
-        truth = Exported(model)(*args, [torch.tensor(inputs[n]) for n in past])
+        truth = exported(*(torch.tensor(inputs[n]) for n in MAIN), [torch.tensor(inputs[n]) for n in past])
     real = inputs["attention_mask"][:, -inputs["input_ids"].shape[1] :] == 1
     gap = float(np.abs(expected["logits"] - truth[0].numpy())[real].max())
     assert gap < 1e-4, f"differs from transformers by {gap}"

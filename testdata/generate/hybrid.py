@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache, FalconH1Config, FalconH1ForCausalLM
 
-from common import Case, run
-from decoders import VOCABULARY, settle
+from common import Case
+from decoders import MAIN, VOCABULARY, check, prompts, settle
 
 CONV, RECURRENT = "conv_states", "recurrent_states"
 
@@ -53,7 +53,6 @@ class Exported(torch.nn.Module):
 
 PAST = ["past_key_values.0.key", "past_key_values.0.value", "past_conv.0", "past_ssm.0"]
 PRESENT = ["present.0.key", "present.0.value", "present_conv.0", "present_ssm.0"]
-MAIN = ["input_ids", "attention_mask", "position_ids"]
 
 
 def shapes(model):
@@ -64,13 +63,9 @@ def shapes(model):
 
 
 def feed(kinds, lengths, past=0):
-    """Prompts of these lengths, padded on the left. With no past the states are zeros."""
+    """Prompts, and what is in the cache. With no past the states are zeros."""
     rng = np.random.default_rng([*lengths, past])
-    longest, count = max(lengths), len(lengths)
-    ids = rng.integers(1, VOCABULARY, (count, longest))
-    mask = np.array([[1] * past + [0] * (longest - n) + [1] * n for n in lengths])
-    places = np.maximum(mask.cumsum(1) - 1, 0)[:, past:]
-    out = {name: x.astype(np.int64) for name, x in zip(MAIN, (ids, mask, places))}
+    out, count = prompts(rng, lengths, past), len(lengths)
     for name, kind in zip(PAST, kinds):
         rows = ".key" in name or ".value" in name
         shape = (count, kind[1], past, kind[3]) if rows else (count, *kind[1:])
@@ -91,17 +86,6 @@ def export(model, inputs):
     return program.model_proto
 
 
-def check(onnx_model, model, inputs):
-    """The answers of the ONNX model, after holding those for real tokens to those of `transformers`."""
-    expected = run(onnx_model, inputs)
-    with torch.no_grad():
-        truth = Exported(model)(*(torch.tensor(inputs[n]) for n in MAIN), [torch.tensor(inputs[n]) for n in PAST])
-    real = inputs["attention_mask"][:, -inputs["input_ids"].shape[1] :] == 1
-    gap = float(np.abs(expected["logits"] - truth[0].numpy())[real].max())
-    assert gap < 1e-4, f"differs from transformers by {gap}"
-    return expected
-
-
 def main():
     """The model, a set at batch 1, one at batch 2 with padding on the left, and one of a single token."""
     model = decoder()
@@ -114,8 +98,8 @@ def main():
     )  # fmt: skip
     for tag, lengths in (("", (10,)), ("b2pad", (9, 6)), ("one", (1,))):
         inputs = feed(kinds, lengths)
-        case.record(tag, inputs, check(onnx_model, model, inputs))
-    check(onnx_model, model, feed(kinds, (4, 2), past=6))
+        case.record(tag, inputs, check(onnx_model, Exported(model), inputs, PAST))
+    check(onnx_model, Exported(model), feed(kinds, (4, 2), past=6), PAST)
     case.close()
 
 
