@@ -60,6 +60,7 @@ impl Model {
             graphs: vec![Graph::blank(GraphOwner::Main, None)],
             functions: Vec::new(),
             function_index: FxHashMap::default(),
+            standard_functions: false,
             main: GraphId::new(0),
             training: Vec::new(),
             source: None,
@@ -168,6 +169,7 @@ impl Model {
     pub(crate) fn push_function_raw(&mut self, f: Function) -> FunctionId {
         let id = FunctionId::new(self.functions.len());
         let (domain, name, overload) = f.key();
+        self.standard_functions |= domain.is_empty();
         let key = (domain.into(), name.into(), overload.into());
         self.function_index.entry(key).or_insert(id);
         self.functions.push(f);

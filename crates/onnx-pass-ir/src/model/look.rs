@@ -69,6 +69,9 @@ impl Model {
             return None;
         }
         let n = self.node(node);
+        if n.operator.standard && !self.standard_functions {
+            return None;
+        }
         let key = (n.domain().into(), n.operator.op_type.clone(), n.overload().into());
         self.function_index.get(&key).copied()
     }

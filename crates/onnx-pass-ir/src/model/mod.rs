@@ -173,6 +173,8 @@ pub struct Model {
     pub(crate) graphs: Vec<Graph>,
     pub(crate) functions: Vec<Function>,
     pub(crate) function_index: FxHashMap<(EcoString, EcoString, EcoString), FunctionId>,
+    /// A function of the standard domain is, or was, among them: few models have one, and most nodes are of that domain.
+    pub(crate) standard_functions: bool,
     pub(crate) main: GraphId,
     pub(crate) training: Vec<TrainingInfo>,
     pub(crate) source: Option<Arc<Source>>,

@@ -15,7 +15,7 @@ pub(crate) struct Operator {
     /// As the file has it.
     pub raw_domain: Option<EcoString>,
     /// It is one of the standard domain.
-    standard: bool,
+    pub standard: bool,
 }
 
 impl Operator {
