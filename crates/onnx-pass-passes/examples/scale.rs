@@ -289,7 +289,7 @@ fn apply(pass: &str, options: &Value, m: &mut Model) -> Result<PassContext, Box<
 /// origin or is level: the least is what the worst three or two of them come to.
 fn off(sizes: &[usize], times: &[f64]) -> f64 {
     let points: Vec<(f64, f64)> = sizes.iter().map(|n| *n as f64).zip(times.iter().copied()).collect();
-    // A time that should be in the ratio of 1 to another, but is `r`: the line goes between the two.
+    // How far off a line is from two times that should be the same, where the one is `r` of the other.
     let apart = |r: f64| (r - 1.0) / (r + 1.0);
     let mut worst = 0.0_f64;
     for (i, (n0, t0)) in points.iter().enumerate() {

@@ -88,7 +88,9 @@ fn uncalled(m: &Model) -> FxHashSet<FunctionId> {
     while !uncalled.is_empty()
         && let Some((n, _)) = all.next()
     {
-        m.callee(n).map(|f| uncalled.remove(&f));
+        if let Some(f) = m.callee(n) {
+            uncalled.remove(&f);
+        }
     }
     uncalled
 }
