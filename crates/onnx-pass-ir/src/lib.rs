@@ -15,6 +15,7 @@ mod ids;
 mod inline;
 mod io;
 mod model;
+mod places;
 mod proto;
 mod raw;
 mod source;

@@ -9,30 +9,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::{Error, Result};
 use crate::model::*;
+use crate::places::by_place;
 use crate::{GraphId, NodeId, ValueId};
 
-/// Parts of a table that are filled one after the other, each small enough for the processor's cache.
-const PARTS: usize = 256;
-
-/// Enters names, part by part of the table: in the order of the model they would be all over it, and wait for memory.
+/// Enters names, in the order of their places in the table.
 fn enter<'n>(counts: &mut Names, names: impl Iterator<Item = &'n EcoString>, count: impl Fn(&mut Named)) {
     let hashes: Vec<u64> = names.map(|name| hash_of(name)).collect();
-    // Where a hash goes is told by its low bits, of which the table uses so many.
-    let shift = usize::BITS - counts.capacity().leading_zeros();
-    let part = |key: u64| ((key << 8) >> shift) as usize % PARTS;
-    let mut starts = [0usize; PARTS];
-    hashes.iter().for_each(|key| starts[part(*key)] += 1);
-    let mut next = 0;
-    for start in &mut starts {
-        next += std::mem::replace(start, next);
-    }
-    let mut sorted = vec![0; hashes.len()];
-    for key in hashes {
-        let at = &mut starts[part(key)];
-        sorted[*at] = key;
-        *at += 1;
-    }
-    for key in sorted {
+    for key in by_place(&hashes, |key| *key, counts.capacity()) {
         count(counts.entry(key).or_default());
     }
 }

@@ -20,7 +20,7 @@ use super::write::{Target, Weights, WriteOptions, real_name};
 use crate::error::{Error, Result};
 use crate::external::{External, ExternalRoot, inside};
 use crate::model::{Metadata, Model};
-use crate::proto::plan::{Placed, Plan, Site, tensors};
+use crate::proto::plan::{Placed, Plan, Site, Sited};
 use crate::tensor::{DataFile, Store, Tensor, TensorData};
 
 /// Initializers from this size on leave a model that is too large to be one message.
@@ -30,11 +30,11 @@ const ALIGNMENT: u64 = 4096;
 /// Names that are tried for a data file before we give up.
 const MOST_NAMES: usize = 10_000;
 
-type Sited<'m> = (&'m Arc<Tensor>, Site);
-
 /// The data files of one write.
 pub(super) struct Job<'m> {
     model: &'m Model,
+    /// All of the model: to find them is a walk over it.
+    tensors: &'m [Sited<'m>],
     target: &'m Target,
     options: &'m WriteOptions,
     pub plan: Plan,
@@ -54,9 +54,14 @@ fn state(path: &Path) -> Option<State> {
 }
 
 impl<'m> Job<'m> {
-    pub fn new(model: &'m Model, target: &'m Target, options: &'m WriteOptions) -> Self {
+    pub fn new(
+        model: &'m Model,
+        tensors: &'m [Sited<'m>],
+        target: &'m Target,
+        options: &'m WriteOptions,
+    ) -> Self {
         let (plan, placed, notes) = (Plan::default(), NewFiles::default(), Vec::new());
-        Job { model, target, options, plan, placed, notes, bytes: 0, read: Vec::new() }
+        Job { model, tensors, target, options, plan, placed, notes, bytes: 0, read: Vec::new() }
     }
 
     /// Brings every external tensor to where the written model finds it, and makes the data files that were
@@ -65,7 +70,7 @@ impl<'m> Job<'m> {
         self.look();
         let mut files: Groups<'m, &'m External> = Groups::default();
         let mut made: Groups<'m, &'m Arc<DataFile>> = Groups::default();
-        for (t, site) in tensors(self.model) {
+        for &(t, site) in self.tensors {
             match (&t.store, &t.data) {
                 (Store::External(f), TensorData::Raw(_) | TensorData::Typed(_) | TensorData::External(_)) => {
                     made.entry(f, (0, &f.name)).push((t, site));
@@ -93,7 +98,7 @@ impl<'m> Job<'m> {
     /// Notes how the files are that weights may be copied from.
     fn look(&mut self) {
         let mut seen = FxHashSet::default();
-        for (t, _) in tensors(self.model) {
+        for (t, _) in self.tensors {
             if let TensorData::External(e) = &t.data
                 && let Some(folder) = &e.root.folder
                 && seen.insert((Arc::as_ptr(&e.root).addr(), &e.location))

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::external::ExternalRoot;
 use crate::model::Model;
 use crate::proto::encode::{self, Encoding, MAX_MESSAGE};
-use crate::proto::plan::tensors;
+use crate::proto::plan::{Sited, tensors};
 use crate::proto::rope::{Piece, Rope};
 use crate::proto::wire::{Fields, Payload};
 use crate::source::Source;
@@ -124,8 +124,9 @@ impl Model {
     /// # Errors
     /// As [`Model::write`].
     pub fn stage(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<StagedModel> {
-        let target = self.target(path.as_ref(), options)?;
-        let mut job = Job::new(self, &target, options);
+        let tensors = tensors(self);
+        let target = self.target(path.as_ref(), options, &tensors)?;
+        let mut job = Job::new(self, &tensors, &target, options);
         let (staged, size) = self.stage_all(&target, options, &mut job)?;
         let files = job.placed.files().iter().cloned().chain([target.path.clone()]).collect();
         let written = Written { bytes: job.bytes + size, files, notes: job.notes };
@@ -184,7 +185,7 @@ impl Model {
         }
     }
 
-    fn target(&self, path: &Path, options: &WriteOptions) -> Result<Target> {
+    fn target(&self, path: &Path, options: &WriteOptions, tensors: &[Sited<'_>]) -> Result<Target> {
         let refuse = |reason: &str| Error::Unwritable(format!("{}: {reason}", path.display()));
         let name = path.file_name().ok_or_else(|| refuse("not the name of a file"))?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -206,7 +207,7 @@ impl Model {
                 return Err(refuse("is the input; name another output, or pass --in-place to replace it"));
             }
         }
-        match self.weights_among(reserved.chain([path])) {
+        match weights_among(tensors, reserved.chain([path])) {
             Some(at) if at == path => return Err(refuse("holds weights of the input; name another output")),
             Some(at) => {
                 return Err(Error::Unwritable(format!(
@@ -228,23 +229,23 @@ impl Model {
         }
         Ok(target)
     }
+}
 
-    /// The first of some paths that weights are read from. A file of weights may be a link, and so may what is at a
-    /// path: of both, the name counts and what it leads to.
-    fn weights_among<'p>(&self, paths: impl Iterator<Item = &'p Path>) -> Option<&'p Path> {
-        let places = |path: &Path| [Some(real_name(path)), fs::canonicalize(path).ok()].into_iter().flatten();
-        let known: HashMap<PathBuf, &Path> =
-            paths.flat_map(|path| places(path).map(move |place| (place, path))).collect();
-        let mut seen = "";
-        tensors(self).into_iter().find_map(|(t, _)| match &t.data {
-            TensorData::External(e) if e.location != seen => {
-                seen = &e.location;
-                let file = e.root.folder.as_ref()?.join(e.location.as_str());
-                places(&file).find_map(|place| known.get(&place).copied())
-            }
-            _ => None,
-        })
-    }
+/// The first of some paths that weights are read from. A file of weights may be a link, and so may what is at a
+/// path: of both, the name counts and what it leads to.
+fn weights_among<'p>(tensors: &[Sited<'_>], paths: impl Iterator<Item = &'p Path>) -> Option<&'p Path> {
+    let places = |path: &Path| [Some(real_name(path)), fs::canonicalize(path).ok()].into_iter().flatten();
+    let known: HashMap<PathBuf, &Path> =
+        paths.flat_map(|path| places(path).map(move |place| (place, path))).collect();
+    let mut seen = "";
+    tensors.iter().find_map(|(t, _)| match &t.data {
+        TensorData::External(e) if e.location != seen => {
+            seen = &e.location;
+            let file = e.root.folder.as_ref()?.join(e.location.as_str());
+            places(&file).find_map(|place| known.get(&place).copied())
+        }
+        _ => None,
+    })
 }
 
 impl StagedModel {

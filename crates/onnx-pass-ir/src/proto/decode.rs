@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use super::bad::{At, Bad, Outcome};
 use super::devices;
 use super::parts::{Context, Rest, Types, opset, pair, pairs};
-use super::scope::Scope;
+use super::scope::{Recent, Scope};
 use super::wire::{Field, Fields, Run};
 use crate::external::ExternalRoot;
 use crate::model::*;
@@ -24,6 +24,8 @@ pub(crate) fn model(base: &Bytes, root: Arc<ExternalRoot>) -> Result<Model, Erro
         operators: FxHashMap::default(),
         types: Types::default(),
         scopes: Vec::new(),
+        recent: Recent::default(),
+        following: 0,
         unique_names: true,
         sound: true,
     };
@@ -41,6 +43,9 @@ pub(super) struct Decoder<'a> {
     types: Types<'a>,
     /// The names of each enclosing graph, innermost last.
     scopes: Vec<Scope>,
+    recent: Recent,
+    /// The value after the last one that was not recent: weights mostly stand in the order in which they are used.
+    following: usize,
     /// No graph had a name twice so far, and no value none.
     unique_names: bool,
     /// Everything was defined before it was used so far.
@@ -170,19 +175,37 @@ impl<'a> Decoder<'a> {
 
     /// The value that `name` means in the innermost scope itself.
     #[inline]
-    fn here(&self, name: &str) -> Option<ValueId> {
-        self.scopes.last()?.get(&self.model.values, name)
+    fn here(&mut self, key: u64, name: &str) -> Option<ValueId> {
+        self.scopes.last_mut()?.get(&self.model.values, key, name)
+    }
+
+    /// Whether `name`, in a graph, means the value at `guess`, as far as that can be told without a look at the others.
+    #[inline]
+    fn is_at(&self, guess: usize, graph: GraphId, name: &str) -> bool {
+        // No other value of the graph has this name.
+        self.model.values.get(guess).is_some_and(|v| v.name == name && v.graph == graph) && self.unique_names
     }
 
     /// As [`Decoder::here`], for a name that is likely to be that of the value at `guess`: what a node reads was often
     /// made just before it, and declarations mostly stand in the order of the values.
     #[inline]
-    fn here_or_at(&self, guess: usize, graph: GraphId, name: &str) -> Option<ValueId> {
-        match self.model.values.get(guess) {
-            // No other value of the graph has this name.
-            Some(v) if v.name == name && v.graph == graph && self.unique_names => Some(ValueId::new(guess)),
-            _ => self.here(name),
+    fn here_or_at(&mut self, guess: usize, graph: GraphId, name: &str) -> Option<ValueId> {
+        if self.is_at(guess, graph, name) {
+            return Some(ValueId::new(guess));
         }
+        let key = hash_of(name);
+        let recent = self.recent.get(key);
+        if self.is_at(recent.index(), graph, name) {
+            return Some(recent);
+        }
+        let found = if self.is_at(self.following, graph, name) {
+            ValueId::new(self.following)
+        } else {
+            self.here(key, name)?
+        };
+        self.following = found.index() + 1;
+        self.recent.set(key, found);
+        Some(found)
     }
 
     fn define(&mut self, graph: GraphId, name: &'a str, def: Def) -> ValueId {
@@ -191,7 +214,9 @@ impl<'a> Decoder<'a> {
         if name.is_empty() {
             self.unique_names = false;
         } else if let Some(scope) = self.scopes.last_mut() {
-            scope.enter(&self.model.values, v);
+            let key = hash_of(name);
+            scope.enter(key, v);
+            self.recent.set(key, v);
         }
         v
     }
@@ -206,10 +231,8 @@ impl<'a> Decoder<'a> {
     /// The value that `name` means in the innermost scope; an unknown name becomes a value that nothing
     /// defines, which `verify` reports.
     fn resolve(&mut self, graph: GraphId, name: &'a str) -> ValueId {
-        for scope in self.scopes.iter().rev() {
-            if let Some(v) = scope.get(&self.model.values, name) {
-                return v;
-            }
+        if let Some(v) = self.lookup(name) {
+            return v;
         }
         self.define(graph, name, Def::Undefined)
     }
@@ -218,7 +241,7 @@ impl<'a> Decoder<'a> {
         for (i, f) in body.initializers.iter().enumerate() {
             let t = self.cx.tensor(f).at(|| format!("initializer[{i}]"))?;
             let name = name_of(f, 8)?;
-            let v = match self.here(name) {
+            let v = match self.here(hash_of(name), name) {
                 Some(v) if self.model.values[v.index()].init.is_none() => v,
                 _ => self.define(id, name, Def::Initializer),
             };
@@ -234,7 +257,7 @@ impl<'a> Decoder<'a> {
                     name = name_of(&f, 8)?;
                 }
             }
-            let v = match self.here(name) {
+            let v = match self.here(hash_of(name), name) {
                 Some(v) => v,
                 None => self.define(id, name, Def::Initializer),
             };
@@ -293,7 +316,7 @@ impl<'a> Decoder<'a> {
         self.model.links.reserve(nodes);
         self.model.values.reserve(nodes);
         if let Some(scope) = self.scopes.last_mut() {
-            scope.reserve(&self.model.values, nodes);
+            scope.reserve(nodes);
         }
     }
 
@@ -390,8 +413,10 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn lookup(&self, name: &str) -> Option<ValueId> {
-        self.scopes.iter().rev().find_map(|s| s.get(&self.model.values, name))
+    /// The value that `name` means, in the innermost scope that has it.
+    fn lookup(&mut self, name: &str) -> Option<ValueId> {
+        let key = hash_of(name);
+        self.scopes.iter_mut().rev().find_map(|s| s.get(&self.model.values, key, name))
     }
 
     fn annotation(&mut self, f: &Field<'a>, id: GraphId) -> Outcome<()> {
@@ -478,8 +503,8 @@ impl<'a> Decoder<'a> {
             let mut find = |name: Option<&str>| {
                 let v = name.and_then(|n| {
                     scopes
-                        .iter()
-                        .find_map(|s: &Scope| s.get(&self.model.values, n))
+                        .iter_mut()
+                        .find_map(|s: &mut Scope| s.get(&self.model.values, hash_of(n), n))
                         .or_else(|| self.lookup(n))
                 });
                 if let Some(v) = v {

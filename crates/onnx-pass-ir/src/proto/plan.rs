@@ -107,8 +107,11 @@ impl Plan {
     }
 }
 
+/// A tensor and what it belongs to.
+pub(crate) type Sited<'m> = (&'m Arc<Tensor>, Site);
+
 /// Every dense tensor of the model and what it belongs to, in file order.
-pub(crate) fn tensors(m: &Model) -> Vec<(&Arc<Tensor>, Site)> {
+pub(crate) fn tensors(m: &Model) -> Vec<Sited<'_>> {
     let mut out = Vec::new();
     for g in m.live_graphs() {
         let graph = m.graph(g);
