@@ -201,6 +201,9 @@ fn spread<T: Clone + PartialEq>(
     option: &str,
     map: &IndexMap<String, T>,
 ) -> Result<IndexMap<String, T>, PassError> {
+    if map.is_empty() {
+        return Ok(IndexMap::new());
+    }
     let names = deploy::interface_names(m);
     let known: FxHashSet<&str> = names.iter().copied().collect();
     // Of each end of a state, the others.
