@@ -120,15 +120,7 @@ fn rank_reason(model: &Model, a: &Analysis, node: NodeId) -> String {
 /// A function cannot be inlined, which the search needs.
 pub fn caches(model: &Model) -> Result<String> {
     let mut model = model.clone();
-    loop {
-        let calls = discover::calls_on_the_way(&model);
-        if calls.is_empty() {
-            break;
-        }
-        for call in calls {
-            model.inline_call(call)?;
-        }
-    }
+    discover::inline_layers(&mut model)?;
     let analysis = Analysis::of(&model, &Facts::default());
     let found = discover::discover(&model, &analysis);
     let mut table = Table::new([
@@ -144,20 +136,18 @@ pub fn caches(model: &Model) -> Result<String> {
         table.row(row(&model, &analysis, cache));
     }
     let mut out = if table.is_empty() { String::new() } else { table.render() };
-    for cache in found.in_doubt() {
-        let name = model.name(cache.input);
-        let line =
-            format!("note: `{name}`: {}, and nothing else tells that it is one", cache.likeness(&model));
-        out.push_str(&escape(&line));
+    let mut note = |input: ValueId, says: String| {
+        out.push_str(&escape(&format!("note: `{}`{says}", model.name(input))));
         out.push('\n');
+    };
+    for cache in found.in_doubt() {
+        note(cache.input, format!(": {}, and nothing else tells that it is one", cache.likeness(&model)));
     }
     for (input, reason) in &found.rejected {
-        out.push_str(&escape(&format!("note: `{}` is no cache that could go: {reason}", model.name(*input))));
-        out.push('\n');
+        note(*input, format!(" is no cache that could go: {reason}"));
     }
     for (input, reason) in &found.unknown {
-        out.push_str(&escape(&format!("note: `{}` stays: {reason}", model.name(*input))));
-        out.push('\n');
+        note(*input, format!(" stays: {reason}"));
     }
     let count = found.caches.len();
     out.push_str(&format!("{count} cache{}\n", if count == 1 { "" } else { "s" }));

@@ -491,7 +491,25 @@ fn never_filled(m: &Model, input: ValueId, dims: &[Expr]) -> Option<String> {
     ))
 }
 
-/// The inputs whose contents pass through a call of a model-local function, and those calls.
+/// Inlines the functions that a cache may pass through (decoder layers, scatter and gather); how many calls.
+///
+/// # Errors
+/// One that cannot be inlined.
+pub fn inline_layers(m: &mut Model) -> onnx_pass_ir::Result<u64> {
+    let mut inlined = 0;
+    loop {
+        let calls = calls_on_the_way(m);
+        if calls.is_empty() {
+            return Ok(inlined);
+        }
+        for call in calls {
+            m.inline_call(call)?;
+            inlined += 1;
+        }
+    }
+}
+
+/// The calls of model-local functions that the contents of an input pass through.
 pub fn calls_on_the_way(m: &Model) -> Vec<NodeId> {
     let mut calls = Vec::new();
     let mut seen: FxHashSet<ValueId> = FxHashSet::default();

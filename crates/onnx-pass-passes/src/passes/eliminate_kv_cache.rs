@@ -149,7 +149,7 @@ impl Pass for EliminateKvCache {
         let mut inlined = None;
         if !discover::calls_on_the_way(model).is_empty() {
             let mut trial = model.clone();
-            inline_layers(&mut trial, cx)?;
+            cx.count("calls inlined", discover::inline_layers(&mut trial)?);
             inlined = Some(trial);
         }
         let trial = inlined.as_ref().unwrap_or(model);
@@ -210,23 +210,6 @@ fn note_what_stays(m: &Model, cx: &mut PassContext, unknown: &[(ValueId, &str)])
         };
         cx.note(format!("input `{}`", m.name(all[0])), format!("it stays{also}: {reason}"));
     }
-}
-
-/// Inlines the functions that a cache may pass through (decoder layers, scatter and gather).
-fn inline_layers(m: &mut Model, cx: &mut PassContext) -> Result<(), PassError> {
-    let mut inlined = 0;
-    loop {
-        let calls = discover::calls_on_the_way(m);
-        if calls.is_empty() {
-            break;
-        }
-        for c in calls {
-            m.inline_call(c)?;
-            inlined += 1;
-        }
-    }
-    cx.count("calls inlined", inlined);
-    Ok(())
 }
 
 /// Applies `inputs` and `keep`.
