@@ -3,7 +3,7 @@
 /// Makes a mapped file that shrinks while it is read end the process with a line on standard error and exit
 /// code 1, instead of a crash. For programs, not for libraries: it sets the process's handler for `SIGBUS`.
 ///
-/// Big ranges are copied with reads, which notice the change by themselves; what is left are the small
+/// Big ranges are copied by the system, which tells of the change; what is left are the small
 /// messages that are decoded from the map, where the system has no other way to tell.
 pub fn install_sigbus_handler() {
     #[cfg(unix)]

@@ -283,8 +283,13 @@ fn a_range_is_copied_whatever_its_place_in_its_pages() {
         want.extend_from_slice(&data[offset..offset + len]);
         want.extend_from_slice(b"end\0\0\0");
         assert!(fs::read(dir.path().join("out")).unwrap() == want, "{lead} {offset} {len}");
-        let past = out.range(&from, data.len() as u64 - 1, 1 << 21).unwrap_err();
-        assert!(past.to_string().contains("became shorter"), "{past}");
+        // Past the end by a part of the page that it is in, where the target ends with a page, then by some pages, and by
+        // nearly all.
+        let rest = 4096 - out.pos() % 4096 + (2 << 20);
+        for (there, past) in [(rest - 100, 100), (3 << 20, 1 << 21), (1, 1 << 21)] {
+            let e = out.range(&from, data.len() as u64 - there, there + past).unwrap_err();
+            assert!(e.to_string().contains("became shorter"), "{there} {past}: {e}");
+        }
     }
 }
 
