@@ -14,6 +14,7 @@ longer than ten seconds runs in the first round alone.
 
 import argparse
 import os
+import random
 import shutil
 import signal
 import statistics
@@ -85,8 +86,8 @@ def measure(commands, rounds, limit, folder):
     # The first to read a model finds it on the disk, the others in memory.
     fresh(commands[0][1])
     for turn in range(rounds):
-        at = turn % len(commands)
-        for name, command in commands[at:] + commands[:at]:
+        # In another order each time: the memory that a command finds is what the one before it has left.
+        for name, command in random.Random(turn).sample(commands, len(commands)):
             if name in dead or runs[name] and runs[name][-1][0] > LONG:
                 continue
             result = fresh(command)
